@@ -1,0 +1,78 @@
+"""What a task is: batches as a pure function of (split, step), metrics as sums, and its chance level."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_jax.notation import Array, Tree
+
+__all__ = ["Batch", "Metrics", "Task"]
+
+Metrics = dict[str, tuple[Array, Array]]
+"""name -> (sum, count), both scalars, so that batches of any size add up to an exact mean."""
+
+
+class Batch(NamedTuple):
+    """One window of B parallel sequences, time-major.
+
+    Attributes:
+      inputs: [T, B] integer tokens, or [T, B, D] features.
+      targets: [T, B] integer classes, or [T, B, O] values.
+      weights: [T, B] float32, 1 where the target is scored and 0 where it is not (padding, warm-up);
+        None: every one is scored.
+      lengths: [B] int32, steps of each sequence that are real; later steps leave the carry as it is;
+        None: all T are.
+      resets: [T, B] bool, True where the carry returns to its initial value before the step; None: nowhere.
+      fresh: bool scalar, True where the carry returns to its initial value before the whole window
+        (start of an epoch; every batch of independent sequences).
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array | None = None
+    lengths: Array | None = None
+    resets: Array | None = None
+    fresh: Array | bool = False
+
+
+class Task(NamedTuple):
+    """A task: its data and pure functions of them.
+
+    Attributes:
+      name: as in TASKS.
+      vocab: number of input tokens V, or None where inputs are features.
+      input_dim: D of the input features, or None where inputs are tokens.
+      outputs: number of classes (or regressed values) O of the head.
+      data: pytree of device arrays passed to `batch` (an argument, never a closure, so that jit does
+        not bake a corpus into the program). Leaves that have a batch axis carry it FIRST.
+      batch_axes: the same structure as `data`: 0 where the leaf's axis 0 is the batch, None where the
+        leaf is the same for all of the batch (the mesh shards by this).
+      batch: (data, split, step, bucket) -> Batch. `split` and `bucket` are static, `step` may be traced.
+      buckets: split -> the static window lengths T that occur, at least one.
+      bucket: (data, split, step) -> int32 index into buckets[split]; traceable.
+      steps: split -> number of steps of one pass over an evaluation split ("valid", "test").
+      epoch_ends: [epochs] increasing step numbers of "train" at which each epoch ends.
+      batch_sizes: split -> B.
+      metrics: (logits [T, B, O], batch) -> Metrics; the first named is the loss in nats.
+      chance: metric -> its value for the best predictor that ignores the input; closed form.
+      report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
+      facts: what a run should print and record about the data (token counts, unk rate, baselines).
+    """
+
+    name: str
+    vocab: int | None
+    input_dim: int | None
+    outputs: int
+    data: Tree
+    batch_axes: Tree
+    batch: Callable[[Tree, str, Array | int, int], Batch]
+    buckets: Mapping[str, tuple[int, ...]]
+    bucket: Callable[[Tree, str, Array | int], Array]
+    steps: Mapping[str, int]
+    epoch_ends: np.ndarray
+    batch_sizes: Mapping[str, int]
+    metrics: Callable[[Array, Batch], Metrics]
+    chance: Mapping[str, float]
+    report: Callable[[Mapping[str, float]], dict[str, float]]
+    facts: Mapping[str, Any]
