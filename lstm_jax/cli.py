@@ -1,0 +1,195 @@
+"""Command lines: flags, config checks, and the one place where errors become exit codes.
+
+jax is imported only once the flags are right, so that `--help` and a misspelt field answer at once.
+"""
+
+import difflib
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
+
+__all__ = ["launch", "read_flags", "with_config"]
+
+EXIT_USAGE = 2
+"""Exit status of everything that a UserError reports."""
+
+
+def with_config(default: str) -> None:
+    """Defines `--config` (a file, `file.py:variant`; fields by `--config.section.field=value`) and `--workdir`."""
+    config_flags.DEFINE_config_file(
+        "config", default, "Experiment: configs/NAME.py[:variant]. Override: --config.section.field=value.", lock_config=True
+    )
+    flags.DEFINE_string(
+        "workdir", "", "Directory of the run; started again in the same one, a run goes on. Default: runs/NAME."
+    )
+
+
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    """The dotted field names overridden on the command line."""
+    names = []
+    for argument in arguments:
+        body = argument.lstrip("-")
+        if argument.startswith("-") and (body.startswith("config.") or body.startswith("noconfig.")):
+            names.append(body.split("=", 1)[0].split(".", 1)[1])
+    return names
+
+
+def _check_field(config: ConfigDict, name: str) -> None:
+    """Raises UserError unless the dotted `name` is a field of `config`."""
+    section, walked = config, []
+    for part in name.split("."):
+        where = ".".join(walked) or "the config"
+        if not isinstance(section, ConfigDict):
+            raise UserError(f"unknown config field {name!r}: {where} is a value and has no fields; try --config.{where}=VALUE")
+        if part not in section:
+            near = difflib.get_close_matches(part, list(section), n=1)
+            hint = f"did you mean {'.'.join([*walked, near[0]])!r}? " if near else ""
+            raise UserError(f"unknown config field {name!r}: {hint}fields of {where}: {', '.join(sorted(section))}")
+        walked.append(part)
+        section = section[part]
+    if isinstance(section, ConfigDict):
+        raise UserError(f"config field {name!r} is a section: set one of its fields: {', '.join(sorted(section))}")
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    plain, overrides = [], []
+    for argument in argv:
+        body = argument.lstrip("-")
+        is_override = argument.startswith("-") and (body.startswith("config.") or body.startswith("noconfig."))
+        (overrides if is_override else plain).append(argument)
+    return plain, overrides
+
+
+def read_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; returns the positional arguments.
+
+    Raises:
+      UserError: an unknown flag, config file, variant or field, or a value of the wrong type, in one line.
+    """
+    values = flags.FLAGS
+    plain, overrides = _split_overrides(argv)
+    try:
+        rest = values(plain)
+        if overrides and "config" in values:
+            config = values["config"].value
+            for name in _overrides(overrides):
+                _check_field(config, name)
+            values.unparse_flags()
+            rest = values([*plain[:1], *overrides, *plain[1:]])
+    except flags.Error as error:
+        raise UserError(f"{error}; see --help") from error
+    except FileNotFoundError as error:
+        raise UserError(f"no config file at the path given to --config ({str(error).splitlines()[0]})") from error
+    return rest[1:]
+
+
+def _name_of(config_path: str) -> str:
+    """`configs/zaremba.py:small` -> `zaremba-small`."""
+    path, _, variant = config_path.partition(":")
+    name = os.path.splitext(os.path.basename(path))[0]
+    return f"{name}-{variant.replace(',', '-')}" if variant else name
+
+
+def config_and_workdir() -> tuple[ConfigDict, str]:
+    """The parsed config and the run's directory (`--workdir`, or runs/NAME)."""
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    return flags.FLAGS.config, flags.FLAGS.workdir or os.path.join("runs", _name_of(path))
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("lstm_jax").setLevel(logging.INFO)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return status
+
+
+def guarded(main: Callable[[], None]) -> int:
+    """Runs `main`; what a person can put right becomes one line on stderr and a non-zero status."""
+    try:
+        main()
+    except UserError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except Interrupted as stop:
+        print(str(stop), file=sys.stderr, flush=True)
+        return 128 + stop.signum
+    except KeyboardInterrupt:
+        return _fail("stopped at once; the last saved checkpoint stands", 130)
+    except BrokenPipeError:  # `... | head` closed the pipe: no fault, and nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(
+                f"the disk is full ({error.filename or 'while writing'}): earlier checkpoints stand; "
+                "free some space and start again in the same directory",
+                EXIT_USAGE,
+            )
+        raise
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+            return _fail(
+                "the device is out of memory: try a smaller task.batch, model.remat_chunk=16, or model.dtype=bfloat16",
+                EXIT_USAGE,
+            )
+        raise
+    return 0
+
+
+def launch(main: Callable[[list[str]], None], usage: str) -> None:
+    """Parses flags, runs `main(positional arguments)`, and exits with its status.
+
+    Args:
+      main: the command; it imports jax, not its module.
+      usage: what `--help` prints above the flags.
+    """
+
+    def run() -> None:
+        if any(a in ("--help", "-h", "-help", "--helpfull") for a in sys.argv[1:]):
+            flags.FLAGS.mark_as_parsed()
+            print(usage.strip() + "\n")
+            print(_own_flags())
+            return
+        rest = read_flags(sys.argv)
+        _start_logging()
+        main(rest)
+
+    sys.exit(guarded(run))
+
+
+def _own_flags() -> str:
+    """Help text of the flags that the command itself defines."""
+    lines = ["flags:"]
+    own = {"config", "workdir"} | set(_DEFINED)
+    for name in sorted(own & set(flags.FLAGS)):
+        flag = flags.FLAGS[name]
+        default = "" if flag.default in (None, "") else f" (default: {flag.default_as_str or flag.default})"
+        lines.append(f"  --{name}: {flag.help}{default}")
+    return "\n".join(lines)
+
+
+_DEFINED: list[str] = []
+
+
+def define(kind: str, name: str, default: object, help: str, **options: object) -> None:
+    """Defines one absl flag ("string", "integer", "float", "bool", "enum") that `--help` shows."""
+    maker = getattr(flags, f"DEFINE_{kind}")
+    if kind == "enum":
+        maker(name, default, options.pop("values"), help)
+    else:
+        maker(name, default, help, **options)
+    _DEFINED.append(name)
