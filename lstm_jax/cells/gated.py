@@ -1,0 +1,88 @@
+"""The frame that nearly every cell shares: one input projection, one recurrent product, one bias."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from lstm_jax.cells.base import Carry, Cell, Trace
+from lstm_jax.cells.forget_bias import BiasRows, plain_rows
+from lstm_jax.cells.initializers import Initializer, initializer
+from lstm_jax.errors import UserError
+from lstm_jax.notation import Array, Key, Params, Tree
+from lstm_jax.rng import stream
+
+__all__ = ["gated", "product", "wide"]
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype in which sums and cell states are kept beside a compute dtype: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def product(x: Array, w: Array) -> Array:
+    """x [..., D] @ w [D, G, H] -> [..., G, H], one matmul accumulated in float32 (in float64 for float64).
+
+    The reshapes move no data: the gate axis is stored between D and H for this reason.
+    """
+    out = jnp.dot(x, w.reshape(w.shape[0], -1), preferred_element_type=wide(x.dtype))
+    return out.reshape(*x.shape[:-1], *w.shape[1:])
+
+
+def gated(
+    name: str,
+    hidden: int,
+    gates: int,
+    carry_type: Callable[..., Carry],
+    update: Callable[[Params, Carry, Tree, Array], tuple[Carry, Array, Trace]],
+    *,
+    init: str | Initializer = "lecun",
+    dtype: Any = jnp.float32,
+    bias: BiasRows = plain_rows,
+    extra: Callable[[Key, Initializer], Params] | None = None,
+) -> Cell:
+    """A cell of G gates over z = x w_x + b and r = h w_h; `update` combines them.
+
+    Args:
+      name: as in CELLS.
+      hidden: H.
+      gates: G.
+      carry_type: a NamedTuple class with a field `h` (kept in `dtype`); its other fields are kept in float32.
+      update: as in `Cell`; z and r are [B, G, H] float32. It sees `w_h` and the leaves of `extra`.
+      init: initial weights, see `initializers.initializer`.
+      dtype: compute dtype of the matmuls, of h and of y.
+      bias: from `forget_bias.bias_rows` for a cell with a forget gate.
+      extra: (key, initializer) -> further float32 leaves that `update` reads, e.g. peepholes [3, H].
+
+    Raises:
+      UserError: hidden is not a positive whole number, or init is unknown.
+    """
+    if not isinstance(hidden, int) or hidden < 1:
+        raise UserError(f"{name}: hidden must be a positive whole number of units, not {hidden!r}")
+    draws = initializer(init)
+    dtype = jnp.dtype(dtype)
+    consumed = {"w_x", "b", "b_fixed"}  # prepare uses them up: what update does not see needs no gradient
+
+    def init_params(key: Key, input_dim: int) -> Params:
+        own = extra(stream(key, "extra"), draws) if extra else {}
+        b = draws.b(stream(key, "b"), (gates, hidden))
+        return {
+            "w_x": draws.w_x(stream(key, "w_x"), (input_dim, gates, hidden)),
+            "w_h": draws.w_h(stream(key, "w_h"), (hidden, gates, hidden)),
+            **bias.init(stream(key, "forget_bias"), b),
+            **own,
+        }
+
+    def carry(params: Params, batch: int) -> Carry:
+        fields = carry_type._fields  # type: ignore[attr-defined]
+        return carry_type(**{f: jnp.zeros((batch, hidden), dtype if f == "h" else wide(dtype)) for f in fields})
+
+    def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
+        zs = product(xs.astype(dtype), params["w_x"].astype(dtype)) + bias.read(params)
+        kept = {leaf: value for leaf, value in params.items() if leaf not in consumed}
+        return {**kept, "w_h": params["w_h"].astype(dtype)}, zs
+
+    def recur(params: Params, carry: Carry) -> Array:
+        return product(carry.h, params["w_h"])
+
+    return Cell(name, hidden, init_params, carry, prepare, recur, update)

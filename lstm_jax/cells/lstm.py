@@ -1,0 +1,61 @@
+"""The LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.cells.base import Cell, Trace
+from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
+from lstm_jax.cells.gated import gated
+from lstm_jax.cells.initializers import Initializer
+from lstm_jax.notation import Array, Params
+
+__all__ = ["LSTMCarry", "lstm"]
+
+
+class LSTMCarry(NamedTuple):
+    """c [B, H] float32, the cell state; h [B, H] in the compute dtype, the output. Flax's order."""
+
+    c: Array
+    h: Array
+
+
+def _update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
+    a = z + r
+    i, f, o = (jax.nn.sigmoid(a[:, gate]) for gate in (0, 1, 3))
+    g = jnp.tanh(a[:, 2])
+    c = f * carry.c + i * g
+    h = (o * jnp.tanh(c)).astype(carry.h.dtype)
+    return LSTMCarry(c, h), h, {"i": i, "f": f, "g": g, "o": o, "c": c}
+
+
+def lstm(
+    hidden: int,
+    *,
+    forget_bias: ForgetBias = 1.0,
+    forget_bias_trainable: bool = True,
+    init: str | Initializer = "lecun",
+    dtype: Any = jnp.float32,
+    layer: int = 0,
+    layers: int = 1,
+) -> Cell:
+    """i, f, o = sigmoid(x W_x + h W_h + b), g = tanh(same); c' = f c + i g; h' = o tanh(c'). Gates i, f, g, o.
+
+    Gers 2000, eqs. 1 to 6, without peepholes, as in Zaremba 2014, torch.nn.LSTM and flax. b is one bias,
+    where torch keeps two.
+
+    Args:
+      hidden: H.
+      forget_bias: initial forget bias, see `forget_bias.parse`; a number may be traced.
+      forget_bias_trainable: False freezes the rows that `forget_bias` fills.
+      init: "lecun", "torch" or "uniform(a)".
+      dtype: compute dtype; parameters, gate sums and c stay float32.
+      layer: index of this layer, and `layers` their number L: for values a layer.
+      layers: L.
+
+    Raises:
+      UserError: a bad forget_bias, init or hidden.
+    """
+    bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
+    return gated("lstm", hidden, 4, LSTMCarry, _update, init=init, dtype=dtype, bias=bias)
