@@ -53,14 +53,14 @@ ForgetBias: TypeAlias = float | Array | str | Form | Callable[[Key, int], Array]
 def constant(value: float | Array) -> Form:
     """The same number for every unit, or [H] numbers. May be traced, so that a sweep can vmap over it.
 
-    1 is the usual choice (Gers 2000; Jozefowicz 2015, section 3.3); 0 is Zaremba 2014.
+    1 is the usual choice (Gers 2000; Jozefowicz 2015); 0 is Zaremba 2014.
     """
 
     def draw(key: Key, hidden: int) -> Array:
         filled = jnp.asarray(value, jnp.float32)
         if filled.shape not in ((), (hidden,)):
             raise UserError(
-                f"forget_bias has shape {filled.shape}; allowed: one number, or [{hidden}] numbers, one a unit"
+                f"forget_bias has shape {filled.shape}; allowed: a number, or [{hidden}] of them"
             )
         return jnp.broadcast_to(filled, (hidden,))
 
@@ -68,7 +68,7 @@ def constant(value: float | Array) -> Form:
 
 
 def chrono(longest: float) -> Form:
-    """b_f ~ log U(1, T_max - 1), b_i = -b_f (Tallec & Ollivier 2018, eq. 16); `longest` is T_max in steps."""
+    """b_f ~ log U(1, T_max - 1), b_i = -b_f (Tallec & Ollivier 2018); `longest` is T_max in steps."""
     if longest <= 2:
         raise UserError(f"chrono({longest:g}): T_max must exceed 2 steps, for log U(1, T_max - 1)")
 
@@ -79,7 +79,7 @@ def chrono(longest: float) -> Form:
 
 
 def uniform_gate() -> Form:
-    """b_f = -log(1/u - 1) with u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020, section 3.2)."""
+    """b_f = -log(1/u - 1), u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020, uniform gates)."""
 
     def draw(key: Key, hidden: int) -> Array:
         if hidden < 2:
@@ -99,7 +99,7 @@ def _from_rate(rate: Array) -> Array:
 def timescale(*steps: float) -> Form:
     """b_f = -log(e^(1/T) - 1), b_i = -b_f: at zero input f = exp(-1/T), memory decays by e in T steps.
 
-    Mahto 2021, eq. 7. Several T share the units in equal blocks: the paper's first layer is
+    Mahto 2021. Several T share the units in equal blocks: the paper's first layer is
     `timescale(3, 4)`, half of the units each.
     """
     if not steps or min(steps) <= 0:
@@ -195,7 +195,7 @@ def parse(spec: ForgetBias, layer: int = 0, layers: int = 1) -> Form:
     if callable(spec):
         return Form(spec)
     if spec is None:
-        raise UserError(f"forget_bias None is not a value; allowed: a number, {', '.join(FORMS)}, or a function")
+        raise UserError(f"forget_bias None is no value; allowed: a number, {', '.join(FORMS)}, or a function")
     return constant(spec)
 
 

@@ -21,9 +21,9 @@ def wide(dtype: Any) -> Any:
 
 
 def product(x: Array, w: Array) -> Array:
-    """x [..., D] @ w [D, G, H] -> [..., G, H], one matmul accumulated in float32 (in float64 for float64).
+    """Returns x [..., D] @ w [D, G, H] -> [..., G, H], one matmul accumulated in float32.
 
-    The reshapes move no data: the gate axis is stored between D and H for this reason.
+    Float64 stays float64. The reshapes move no data: the gate axis lies between D and H for this reason.
     """
     out = jnp.dot(x, w.reshape(w.shape[0], -1), preferred_element_type=wide(x.dtype))
     return out.reshape(*x.shape[:-1], *w.shape[1:])
@@ -74,8 +74,8 @@ def gated(
         }
 
     def carry(params: Params, batch: int) -> Carry:
-        fields = carry_type._fields  # type: ignore[attr-defined]
-        return carry_type(**{f: jnp.zeros((batch, hidden), dtype if f == "h" else wide(dtype)) for f in fields})
+        dtypes = {f: dtype if f == "h" else wide(dtype) for f in carry_type._fields}  # type: ignore[attr-defined]
+        return carry_type(**{f: jnp.zeros((batch, hidden), kept) for f, kept in dtypes.items()})
 
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
         zs = product(xs.astype(dtype), params["w_x"].astype(dtype)) + bias.read(params)

@@ -40,10 +40,10 @@ def lstm(
     layer: int = 0,
     layers: int = 1,
 ) -> Cell:
-    """i, f, o = sigmoid(x W_x + h W_h + b), g = tanh(same); c' = f c + i g; h' = o tanh(c'). Gates i, f, g, o.
+    """The LSTM: i, f, o = sigmoid(x W_x + h W_h + b), g = tanh(same); c' = f c + i g; h' = o tanh(c').
 
-    Gers 2000, eqs. 1 to 6, without peepholes, as in Zaremba 2014, torch.nn.LSTM and flax. b is one bias,
-    where torch keeps two.
+    Gers 2000 without peepholes, as in Zaremba 2014, torch.nn.LSTM and flax. Gates i, f, g, o; b is one
+    bias, where torch keeps two.
 
     Args:
       hidden: H.

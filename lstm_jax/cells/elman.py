@@ -1,0 +1,37 @@
+"""The simple recurrent network (Elman 1990), the baseline without gates."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from lstm_jax.cells.base import Cell, Trace
+from lstm_jax.cells.gated import gated
+from lstm_jax.cells.initializers import Initializer
+from lstm_jax.notation import Array, Params
+
+__all__ = ["ElmanCarry", "elman"]
+
+
+class ElmanCarry(NamedTuple):
+    """h [B, H] in the compute dtype."""
+
+    h: Array
+
+
+def _update(params: Params, carry: ElmanCarry, z: Array, r: Array) -> tuple[ElmanCarry, Array, Trace]:
+    h = jnp.tanh(z[:, 0] + r[:, 0]).astype(carry.h.dtype)
+    return ElmanCarry(h), h, {}
+
+
+def elman(hidden: int, *, init: str | Initializer = "lecun", dtype: Any = jnp.float32) -> Cell:
+    """The Elman network: h' = tanh(x W_x + h W_h + b), one gate axis entry. Trace empty: y is all there is.
+
+    Args:
+      hidden: H.
+      init: "lecun", "torch" or "uniform(a)".
+      dtype: compute dtype; parameters and sums stay float32.
+
+    Raises:
+      UserError: a bad init or hidden.
+    """
+    return gated("elman", hidden, 1, ElmanCarry, _update, init=init, dtype=dtype)
