@@ -1,0 +1,25 @@
+"""Trains and evaluates a language model: `python experiments/ptb_lm.py --config=configs/quickstart.py`."""
+
+from lstm_jax import cli
+
+USAGE = """
+Trains a language model, evaluates its best checkpoint on valid and test, and samples from it.
+
+  python experiments/ptb_lm.py --config=configs/quickstart.py
+  python experiments/ptb_lm.py --config=configs/zaremba.py:small --config.task.data_dir=DIR --workdir=runs/small
+
+Started again in the same --workdir, a run goes on where it stopped. Ctrl-C and SIGTERM save first.
+Every field that --config.section.field=value can set is in configs/base.py, with its unit and source.
+"""
+
+
+def main(arguments: list[str]) -> None:
+    from lstm_jax import train
+
+    config, workdir = cli.config_and_workdir()
+    train.run(config, workdir)
+
+
+if __name__ == "__main__":
+    cli.with_config("configs/quickstart.py")
+    cli.launch(main, USAGE)
