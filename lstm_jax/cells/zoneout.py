@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Cell, Trace
+from lstm_jax.cells.gated import wide
 from lstm_jax.cells.rates import check_rate
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
@@ -17,8 +18,8 @@ __all__ = ["zoneout"]
 def _mix(rate: Any, keep: Array | None, old: Array, new: Array) -> Array:
     if keep is not None:
         return jnp.where(keep, old, new)
-    # In float32 even where h is bfloat16; rate * old alone would round twice.
-    return (rate * old.astype(jnp.float32) + (1.0 - rate) * new.astype(jnp.float32)).astype(new.dtype)
+    exact = wide(new.dtype)  # h may be bfloat16; rounding once, at the end
+    return (rate * old.astype(exact) + (1.0 - rate) * new.astype(exact)).astype(new.dtype)
 
 
 def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Array = 0.0) -> Cell:
