@@ -1,0 +1,209 @@
+"""The directory of one run: its paths, its lock, and the guard on its config.
+
+- config.json: the config it was started with; vocabulary.json: the words, by index
+- metrics.jsonl: one row an event; tensorboard/: the same as event files; curves.png: the learning curve
+- checkpoints/latest/: states to resume from; checkpoints/best/: parameters to evaluate with
+- result.json: the final figures
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_jax.errors import UserError
+
+__all__ = ["MAY_CHANGE", "RunDirectory", "RunPaths", "config_differences", "write_json"]
+
+_log = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    r"train\.epochs",  # may grow only
+    r"train\.(patience|keep|tensorboard|steps_per_call)",
+    r"evaluate\..*",
+    r"task\.data_dir",
+)
+"""Fields, as regular expressions, that may differ between the start of a run and its resume."""
+
+_ABSENT = object()
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` as JSON by one rename, so that a reader or a kill never meets half a file.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another workdir"
+        ) from error
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float) and a != a and b != b:
+        return True  # nan is the same setting as nan
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two configs differ: `{"optim.learning_rate": (old, new)}`; "(absent)" where missing.
+
+    Tuples and lists are the same thing here, as they are in JSON; so are 1 and 1.0, but not 1 and True.
+    """
+    before, after = (dict(_flat(json.loads(json.dumps(config)))) for config in (old, new))
+    found = {}
+    for name in [*before, *(name for name in after if name not in before)]:
+        a, b = before.get(name, _ABSENT), after.get(name, _ABSENT)
+        if not _same(a, b):
+            found[name] = tuple("(absent)" if value is _ABSENT else value for value in (a, b))
+    return found  # type: ignore[return-value]
+
+
+class RunPaths:
+    """Where the parts of a run lie. Makes nothing and locks nothing: it is what a reader of a run uses."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.root = Path(path).expanduser().absolute()
+        self.config = self.root / "config.json"
+        self.vocabulary = self.root / "vocabulary.json"
+        self.metrics = self.root / "metrics.jsonl"
+        self.tensorboard = self.root / "tensorboard"
+        self.checkpoints = self.root / "checkpoints"
+        self.curves = self.root / "curves.png"
+        self.result = self.root / "result.json"
+
+    def read_config(self) -> dict[str, Any]:
+        """The config of the run, as plain dicts and lists.
+
+        Raises:
+          UserError: there is no run here, or its config cannot be read.
+        """
+        try:
+            return json.loads(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.root} is not the directory of a run (it has no config.json): "
+                "give the workdir that a training run was started with"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.config} cannot be read ({error}): put back a copy, or choose another workdir"
+            ) from error
+
+    def has_checkpoints(self) -> bool:
+        """Whether any state was ever saved here (damaged ones count: something is there to lose)."""
+        latest = self.checkpoints / "latest"
+        return latest.is_dir() and any(entry.name.isdigit() for entry in latest.iterdir())
+
+
+class RunDirectory(RunPaths):
+    """The directory of a run that is about to be written: made when missing, and locked.
+
+    Use it as a context manager; the lock goes with the block, and with the process if it is killed. In a
+    job of many processes only process 0 should open it; the others use `RunPaths`.
+
+    Raises:
+      UserError: another run holds the directory, or it cannot be made or written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(path)
+        self._lock: int | None = None
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"cannot use {self.root} as the workdir: {error.strerror}; choose another directory"
+            ) from error
+        # flock, not lockf: a second opening in the same process must be refused too.
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
+            os.close(handle)
+            raise UserError(
+                f"another run ({holder}) is writing {self.root}: wait for it, stop it, or choose "
+                "another workdir"
+            ) from None
+        except OSError as error:  # a file system without locks, as some network mounts are
+            _log.warning("%s cannot be locked (%s): start no second run in it", self.root, error.strerror)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._lock = handle
+
+    def guard(self, config: Mapping[str, Any]) -> bool:
+        """Stores the config of a new run, or checks that a resumed one has the same.
+
+        Args:
+          config: plain nested dicts (`ConfigDict.to_dict()`).
+
+        Returns:
+          True when the directory held a run already.
+
+        Raises:
+          UserError: the run was started with another config (every differing field is named, with both
+            values), or there are checkpoints without a config.
+        """
+        plain = json.loads(json.dumps(config))
+        if not self.config.exists():
+            if self.has_checkpoints():
+                raise UserError(
+                    f"{self.root} has checkpoints but no config.json to check them against: put it back, or "
+                    "choose another workdir"
+                )
+            write_json(self.config, plain)
+            return False
+        different = config_differences(self.read_config(), plain)
+        refused = {}
+        for name, (old, new) in different.items():
+            shrinks = name == "train.epochs" and not (old != "(absent)" and new != "(absent)" and new > old)
+            if shrinks or not any(re.fullmatch(pattern, name) for pattern in MAY_CHANGE):
+                refused[name] = (old, new)
+        if refused:
+            fields = ", ".join(f"{name} (was {old!r}, now {new!r})" for name, (old, new) in refused.items())
+            raise UserError(
+                f"{self.root} holds a run with another config: {fields}; give the same config to resume it "
+                "(train.epochs may grow), or choose another workdir"
+            )
+        if different:
+            _log.info("resuming with changed fields: %s", ", ".join(different))
+            write_json(self.config, plain)
+        return True
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
