@@ -159,7 +159,9 @@ def recurrent(
     compute = DTYPES[dtype]
     stack = tuple(_layer(i, hidden, cell, rates, compute) for i in range(len(hidden)))
     backend, why = unroll.choose(stack[0], backend, chunk=remat_chunk)
-    weights = initializers.parse(init)
+    if not init.startswith("uniform"):
+        raise UserError(f"model.init={init!r}: embedding and head start as uniform(a), e.g. uniform(0.1)")
+    weights = initializers.initializer(init).vector
     draws_bias = str(dict(cell).get("init", "")).startswith("uniform")
 
     def init_params(key: Key) -> Params:

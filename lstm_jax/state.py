@@ -1,6 +1,6 @@
 """The state of a training run and one window's update of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from lstm_jax.models import Model
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.tasks.base import Batch, Task
 
-__all__ = ["TrainState", "init_state", "make_update"]
+__all__ = ["TrainState", "from_start", "init_state", "make_update"]
 
 
 @struct.dataclass
@@ -25,7 +25,8 @@ class TrainState:
       params: the trained parameters.
       opt_state: optax state; the learning rate is in it as data.
       carry: one carry a layer, [B, ...]: the memory handed from window to window.
-      average: averaged parameters (`optim.Average`), or None where the run does not average.
+      average: `optim.Average` of the parameters, or None where the run never averages.
+      averaging: bool, whether averaging has begun.
       bad_step: int32, the first step whose loss or gradient was not finite; -1: none.
     """
 
@@ -33,19 +34,26 @@ class TrainState:
     params: Params
     opt_state: Any
     carry: tuple
-    average: Any
+    average: optim.Average | None
+    averaging: Array
     bad_step: Array
 
+    def evaluation_params(self) -> Params:
+        """The parameters to evaluate with: the averaged ones once there are any."""
+        return self.params if self.average is None else optim.averaged(self.average, self.params)
 
-def init_state(model: Model, optimizer: optax.GradientTransformation, batch: int, key: Key, *, average: bool) -> TrainState:
+
+def init_state(
+    model: Model, optimizer: optax.GradientTransformation, params: Params, batch: int, *, average: bool
+) -> TrainState:
     """The state before the first window; `batch` is the global B."""
-    params = model.init(rng.stream(key, "init"))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=optimizer.init(params),
         carry=model.carry(params, batch),
-        average=optim.init_average(params) if average else None,
+        average=optim.start_average(params) if average else None,
+        averaging=jnp.zeros((), bool),
         bad_step=-jnp.ones((), jnp.int32),
     )
 
@@ -53,10 +61,9 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, batch: int
 def make_update(
     task: Task,
     model: Model,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     key: Key,
     *,
-    scale_by_length: bool = False,
     base_length: int = 0,
     axis_name: str | None = None,
     **terms: Any,
@@ -64,24 +71,29 @@ def make_update(
     """The update by one window: (state, task.data) -> (state, sums to be added up over windows).
 
     Args:
-      task, model, optimizer: what is trained, and how.
+      task: gives the windows; `task.buckets["train"]` are the static lengths to compile for.
+      model: what is trained.
+      optimizer: as `optim.build` made it.
       key: root key of the run; dropout draws from its stream "train" at the state's step.
-      scale_by_length: multiply the learning rate by (window's tokens) / base_length (Merity 2017, 4.1).
-      base_length: the base T for that.
+      base_length: multiply the learning rate by (tokens of this window) / base_length (Merity et al. 2017,
+        4.1); 0 does not.
       axis_name: a pmap axis to average gradients over; None under jit, where the mesh does it.
       **terms: the config section `objective`, see `objective.loss`.
+
+    Returns:
+      The update. Its sums are, by name, each term times the scored tokens, and `tokens`, `windows` and
+      `gradient_norm` (before clipping), so that ratios of sums over any number of windows are exact means.
     """
 
     def mean(tree: Tree) -> Tree:
         return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
-    def loss(params: Params, carry: tuple, batch: Batch, dropout_key: Key, count: Array) -> tuple[Array, Any]:
-        start = model.carry(params, batch.inputs.shape[1])
-        carry = jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), start, carry)
+    def loss(params: Params, carry: tuple, batch: Batch, dropout_key: Key, count: Any) -> tuple[Array, Any]:
+        carry = from_start(model, params, carry, batch)
         outputs = model.apply(
             params, batch.inputs, carry, key=dropout_key, lengths=batch.lengths, resets=batch.resets
         )
-        value, parts = objective.loss(outputs, batch, params, count=count, **terms)
+        value, parts = objective.loss(outputs, batch, params, task_loss=task.loss, count=count, **terms)
         return value, (outputs.carry, parts)
 
     def window(state: TrainState, data: Tree, bucket: int) -> tuple[TrainState, dict[str, Array]]:
@@ -89,27 +101,31 @@ def make_update(
         dropout_key = rng.stream(key, "train", state.step)
         if axis_name is not None:  # under pmap each device draws the masks of its own rows
             dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
-        steps, rows = batch.inputs.shape[:2]
-        own = jnp.asarray(steps * rows, jnp.float32) if batch.weights is None else batch.weights.sum()
-        count = mean(own)  # equal on every device, so that the mean of gradients is the gradient of the mean
+        count = mean(objective.counts(batch))
         (value, (carry, parts)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params, state.carry, batch, dropout_key, count
         )
         value, parts, gradient = mean((value, parts, gradient))
         norm = optax.tree.norm(gradient)
-        scale = jnp.ones(())
-        if scale_by_length:
-            length = jnp.asarray(steps) if batch.lengths is None else batch.lengths.max()
-            scale = length / base_length
-        params, opt_state = optim.apply(optimizer, gradient, state.opt_state, state.params, scale)
+        length = jnp.int32(batch.inputs.shape[0]) if batch.lengths is None else batch.lengths.max()
+        scale = length / base_length if base_length else jnp.ones(())
+        change, opt_state = optimizer.update(gradient, state.opt_state, state.params, scale=scale)
+        params = optax.apply_updates(state.params, change)
         average = state.average
         if average is not None:
-            average = optim.update_average(average, params)
+            average = optim.update_average(average, params, state.averaging)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        bad = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
-        sums = {name: part * count for name, part in parts.items()}
-        sums |= {"count": count, "windows": jnp.ones(()), "gradient_norm": norm}
-        return TrainState(state.step + 1, params, opt_state, carry, average, bad), sums
+        new = TrainState(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            carry=carry,
+            average=average,
+            averaging=state.averaging,
+            bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
+        )
+        sums = {name: part * count.tokens for name, part in parts.items()}
+        return new, sums | {"tokens": count.tokens, "windows": jnp.ones(()), "gradient_norm": norm}
 
     def update(state: TrainState, data: Tree) -> tuple[TrainState, dict[str, Array]]:
         lengths = task.buckets["train"]
@@ -121,6 +137,7 @@ def make_update(
     return update
 
 
-def hyperparameters(state: TrainState) -> Mapping[str, Array]:
-    """The optimizer's hyperparameters that are data, e.g. learning_rate."""
-    return state.opt_state.hyperparams
+def from_start(model: Model, params: Params, carry: tuple, batch: Batch) -> tuple:
+    """`carry`, or the model's initial one where `batch` says that the sequences begin here."""
+    start = model.carry(params, batch.inputs.shape[1])
+    return jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), start, carry)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params, Tree
+from lstm_jax.state import from_start
 from lstm_jax.tasks.base import Task
 
 __all__ = ["Evaluator", "make_evaluator"]
@@ -35,8 +36,7 @@ def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
 
     def window(params: Params, data: Tree, carry: tuple, step: Array, bucket: int) -> tuple:
         batch = task.batch(data, split, step, bucket)
-        start = model.carry(params, batch.inputs.shape[1])
-        carry = jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), start, carry)
+        carry = from_start(model, params, carry, batch)
         outputs = model.apply(params, batch.inputs, carry, lengths=batch.lengths, resets=batch.resets)
         return outputs.carry, task.metrics(outputs.logits, batch)
 

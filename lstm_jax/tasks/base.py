@@ -54,6 +54,8 @@ class Task(NamedTuple):
       steps: split -> number of steps of one pass over an evaluation split ("valid", "test").
       epoch_ends: [epochs] increasing step numbers of "train" at which each epoch ends.
       batch_sizes: split -> B.
+      loss: (logits [T, B, O], batch) -> [T, B] nats (or squared error), unreduced and unmasked: what is
+        trained on.
       metrics: (logits [T, B, O], batch) -> Metrics; the first named is the loss in nats.
       chance: metric -> its value for the best predictor that ignores the input; closed form.
       report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
@@ -72,6 +74,7 @@ class Task(NamedTuple):
     steps: Mapping[str, int]
     epoch_ends: np.ndarray
     batch_sizes: Mapping[str, int]
+    loss: Callable[[Array, Batch], Array]
     metrics: Callable[[Array, Batch], Metrics]
     chance: Mapping[str, float]
     report: Callable[[Mapping[str, float]], dict[str, float]]
