@@ -79,7 +79,7 @@ def chrono(longest: float) -> Form:
 
 
 def uniform_gate() -> Form:
-    """b_f = -log(1/u - 1), u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020, uniform gates)."""
+    """b_f = -log(1/u - 1), u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020)."""
 
     def draw(key: Key, hidden: int) -> Array:
         if hidden < 2:
@@ -196,7 +196,7 @@ def parse(spec: ForgetBias, layer: int = 0, layers: int = 1) -> Form:
         return Form(spec)
     if spec is None:
         raise UserError(f"forget_bias None is no value; allowed: a number, {', '.join(FORMS)}, or a function")
-    return constant(spec)
+    return constant(jnp.asarray(spec))
 
 
 def _parse_text(text: str, layer: int, layers: int) -> Form:

@@ -3,17 +3,20 @@
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array
 
-__all__ = ["check_rate"]
+__all__ = ["rate_is_zero"]
 
 
-def check_rate(rate: float | Array, what: str, *, below_one: bool = False) -> float | Array:
-    """Returns `rate` unchanged; a plain number must lie in [0, 1], or in [0, 1) where `below_one`.
+def rate_is_zero(rate: float | Array, what: str, *, below_one: bool = False) -> bool:
+    """True where `rate` is the plain number 0, so that a wrapper can leave the cell as it is.
 
-    An array passes: it may be traced, and a sweep vmaps over it.
+    A plain number must lie in [0, 1], or in [0, 1) where `below_one`. An array passes, since it may be
+    traced (a sweep vmaps over it), and counts as not zero.
 
     Raises:
-      UserError: a number outside.
+      UserError: a number outside; `what` names the rate.
     """
-    if isinstance(rate, int | float) and not (0 <= rate < 1 or (rate == 1 and not below_one)):
+    if not isinstance(rate, int | float):
+        return False
+    if not (0 <= rate < 1 or (rate == 1 and not below_one)):
         raise UserError(f"{what} rate {rate} is outside [0, 1{')' if below_one else ']'}; try 0.1")
-    return rate
+    return rate == 0

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Cell
-from lstm_jax.cells.rates import check_rate
+from lstm_jax.cells.rates import rate_is_zero
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.rng import stream
@@ -26,7 +26,7 @@ def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] = ("w_h
     Raises:
       UserError: a bad rate; at `prepare`, a cell without one of the leaves (it must not do nothing silently).
     """
-    if check_rate(rate, "weight drop", below_one=True) == 0:
+    if rate_is_zero(rate, "weight drop", below_one=True):
         return cell
 
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Tree]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.gated import wide
-from lstm_jax.cells.rates import check_rate
+from lstm_jax.cells.rates import rate_is_zero
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.rng import stream
@@ -37,8 +37,11 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
     Raises:
       UserError: a bad rate; when run, a cell without the field, or whose y is not its h.
     """
-    rates = {"c": check_rate(cell_rate, "zoneout cell"), "h": check_rate(hidden_rate, "zoneout hidden")}
-    rates = {field: rate for field, rate in rates.items() if not (isinstance(rate, int | float) and rate == 0)}
+    rates = {}
+    if not rate_is_zero(cell_rate, "zoneout cell"):
+        rates["c"] = cell_rate
+    if not rate_is_zero(hidden_rate, "zoneout hidden"):
+        rates["h"] = hidden_rate
     if not rates:
         return cell
 
@@ -64,7 +67,7 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
         inner, keep = z
         new, y, trace = cell.update(params, carry, inner, r)
         if "h" in rates and y is not new.h:
-            raise UserError(f"zoneout: the output of cell {cell.name!r} is not its h; set zoneout_hidden to 0")
+            raise UserError(f"zoneout: the output of cell {cell.name!r} is not h; set zoneout_hidden to 0")
         mixed = {
             field: _mix(rate, keep.get(field), getattr(carry, field), getattr(new, field))
             for field, rate in rates.items()

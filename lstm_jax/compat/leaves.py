@@ -10,7 +10,9 @@ from lstm_jax.errors import UserError
 __all__ = ["fit", "lstm_leaves"]
 
 
-def fit(found: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], source: str) -> dict[str, np.ndarray]:
+def fit(
+    found: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]], source: str
+) -> dict[str, np.ndarray]:
     """The arrays of `found` as float32, where names and shapes are exactly those of `wanted`.
 
     Args:

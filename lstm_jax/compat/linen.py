@@ -96,7 +96,7 @@ class LinenCell(nn.RNNCellBase):
             flat = self.cell.carry({}, int(np.prod(batch)))
         except KeyError as missing:
             raise UserError(
-                f"cell {self.cell.name!r} learns its initial carry ({missing}); pass initial_carry to linen.RNN"
+                f"cell {self.cell.name!r} learns its initial carry {missing}: pass initial_carry to linen.RNN"
             ) from None
         return jax.tree.map(lambda leaf: leaf.reshape(*batch, leaf.shape[-1]), flat)
 

@@ -37,7 +37,7 @@ def lstm_to_torch(layers: Sequence[Params]) -> dict[str, np.ndarray]:
         state[f"bias_ih_l{layer}"] = bias.reshape(-1)
         state[f"bias_hh_l{layer}"] = np.zeros_like(bias.reshape(-1))
     if len(set(sizes)) > 1:
-        raise UserError(f"torch.nn.LSTM has one hidden size; these layers have {sizes}: convert them one by one")
+        raise UserError(f"torch.nn.LSTM has one hidden size, these layers {sizes}: convert them one by one")
     return state
 
 

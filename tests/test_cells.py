@@ -1,0 +1,562 @@
+"""A table of properties over every registered cell, and the wrappers."""
+
+import inspect
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax import cells
+from lstm_jax.cells.gated import gated
+from lstm_jax.errors import UserError
+from lstm_jax.pytrees import FIXED
+from tests import oracles, step_loop
+
+T, B, D, H = 6, 3, 4, 5
+# float32 keeps 6e-8 relative; sums of ~10 terms of order 1 over 6 steps stay well within this.
+CLOSE = dict(rtol=2e-5, atol=2e-6)
+
+CASES = {name: (name, {}) for name in cells.CELLS} | {
+    "lstm frozen chrono": ("lstm", dict(forget_bias="chrono(9)", forget_bias_trainable=False)),
+    "lstm torch": ("lstm", dict(init="torch", forget_bias="timescale(3)")),
+    "gru torch": ("gru", dict(init="torch")),
+}
+each_case = pytest.mark.parametrize("case", CASES)
+each_cell = pytest.mark.parametrize("name", cells.CELLS)
+
+
+def build(case, **more):
+    name, options = CASES[case]
+    cell = cells.make_cell(name, H, **(options | more))
+    return cell, cell.init(jax.random.key(1), D)
+
+
+def inputs(seed=2, shape=(T, B, D)):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def state(cell, params, seed=3, batch=B):
+    """A carry that no zero hides."""
+    leaves, tree = jax.tree.flatten(cell.carry(params, batch))
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    drawn = [
+        jnp.tanh(jax.random.normal(k, leaf.shape)).astype(leaf.dtype)
+        for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(tree, drawn)
+
+
+def at(tree, t):
+    return jax.tree.map(lambda leaf: leaf[t], tree)
+
+
+def assert_close(actual, desired):
+    def close(a, d):
+        np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(d, np.float64), **CLOSE)
+
+    jax.tree.map(close, actual, desired)
+
+
+# ---------------------------------------------------------------- equations
+
+
+@each_cell
+def test_has_an_oracle(name):
+    assert name in oracles.ORACLES, f"cell {name!r} is registered without an oracle in tests/oracles.py"
+
+
+@each_case
+def test_equals_its_oracle(case):
+    cell, params = build(case)
+    start = state(cell, params)
+    carry, ys, trace = step_loop.run(cell, params, inputs(), start)
+    expected = oracles.run(CASES[case][0], params, start, inputs())
+    assert_close((carry._asdict(), ys, trace), expected)
+
+
+@each_case
+def test_starts_from_its_carry_of_zeros(case):
+    cell, params = build(case)
+    carry = cell.carry(params, B)
+    assert all(leaf.shape == (B, H) and not leaf.any() for leaf in jax.tree.leaves(carry))
+    _, ys, _ = step_loop.run(cell, params, inputs())
+    assert_close(ys, oracles.run(CASES[case][0], params, carry, inputs())[1])
+
+
+def test_lstm_trace_is_the_gates_and_the_cell_state():
+    cell, params = build("lstm")
+    _, _, trace = step_loop.run(cell, params, inputs())
+    assert set(trace) == {"i", "f", "g", "o", "c"}
+
+
+@each_case
+def test_shapes_and_the_same_key_the_same_weights(case):
+    cell, params = build(case)
+    gates = params["w_x"].shape[1]
+    assert params["w_x"].shape == (D, gates, H)
+    assert params["w_h"].shape == (H, gates, H)
+    assert params["b"].shape == (gates, H)
+    assert cell.output_dim == H
+    again, other = cell.init(jax.random.key(1), D), cell.init(jax.random.key(2), D)
+    assert all(np.array_equal(params[leaf], again[leaf]) for leaf in params)
+    assert not np.array_equal(params["w_x"], other["w_x"])
+    assert not np.array_equal(params["w_h"], other["w_h"])
+
+
+# ---------------------------------------------------------------- what backends rely on
+
+
+@each_case
+def test_sequences_of_a_batch_do_not_meet(case):
+    cell, params = build(case)
+    xs, start = inputs(), state(cell, params)
+    other = xs.at[:, 0].add(1.0)
+    changed = step_loop.run(cell, params, other, jax.tree.map(lambda s: s.at[0].add(0.5), start))[1]
+    ys = step_loop.run(cell, params, xs, start)[1]
+    np.testing.assert_array_equal(changed[:, 1:], ys[:, 1:])
+    assert (np.abs(changed[:, 0] - ys[:, 0]) > 1e-6).any()
+    alone = step_loop.run(cell, params, xs[:, :1], jax.tree.map(lambda s: s[:1], start))[1]
+    np.testing.assert_allclose(alone, ys[:, :1], **CLOSE)
+
+
+@each_case
+def test_later_inputs_do_not_reach_earlier_outputs(case):
+    cell, params = build(case)
+    xs = inputs()
+    ys = step_loop.run(cell, params, xs)[1]
+    changed = step_loop.run(cell, params, xs.at[3].add(1.0))[1]
+    np.testing.assert_array_equal(changed[:3], ys[:3])
+    assert (changed[3] != ys[3]).any()
+
+
+@each_case
+def test_recur_is_linear_in_the_carry_and_in_the_params(case):
+    cell, params = build(case)
+    if not cell.linear:
+        pytest.skip("the cell says that it is not linear")
+    seen, _ = cell.prepare(params, inputs(), None)
+    other = jax.tree.map(lambda leaf: jnp.cos(7.0 * leaf) + leaf, seen)
+    s1, s2 = state(cell, params, 3), state(cell, params, 4)
+
+    def mix(one, two):
+        return jax.tree.map(lambda a, b: 2.0 * a - 3.0 * b, one, two)
+
+    assert_close(cell.recur(seen, mix(s1, s2)), mix(cell.recur(seen, s1), cell.recur(seen, s2)))
+    assert_close(cell.recur(mix(seen, other), s1), mix(cell.recur(seen, s1), cell.recur(other, s1)))
+    assert cell.recur(seen, s1).shape == (B, params["w_x"].shape[1], H)
+    assert not np.allclose(cell.recur(seen, s1), cell.recur(other, s1))
+    assert not np.allclose(cell.recur(seen, s1), cell.recur(seen, s2))
+
+
+@each_case
+def test_update_is_pointwise(case):
+    """A unit of z or of r reaches that unit of that sequence, and no other."""
+    cell, params = build(case)
+    if not cell.linear:
+        pytest.skip("the cell says that its update is more than pointwise")
+    seen, zs = cell.prepare(params, inputs(), None)
+    start, z = state(cell, params), at(zs, 0)
+    r = cell.recur(seen, start)
+    before = cell.update(seen, start, z, r)
+
+    def bump(leaf):
+        return leaf.at[1, ..., 2].add(0.5)
+
+    through_z = cell.update(seen, start, jax.tree.map(bump, z), r)
+    through_r = cell.update(seen, start, z, bump(r))
+    through_carry = cell.update(seen, jax.tree.map(bump, start), z, r)  # Elman's reads no carry
+    assert through_z[1][1, 2] != before[1][1, 2]
+    assert through_r[1][1, 2] != before[1][1, 2]
+    for after in (through_z, through_r, through_carry):
+        for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
+            same = np.ones((B, H), bool)
+            same[1, 2] = False
+            np.testing.assert_array_equal(np.asarray(a)[same], np.asarray(b)[same])
+
+
+MIXING = ("dot_", "conv_", "reduce_", "arg", "cum", "sort", "gather", "scatter", "random", "while", "scan")
+
+
+def mixing_primitives(cell, params, xs, key=None):
+    seen, zs = cell.prepare(params, xs, key)
+    start = cell.carry(params, xs.shape[1])
+    jaxpr = jax.make_jaxpr(cell.update)(seen, start, at(zs, 0), cell.recur(seen, start)).jaxpr
+    assert jaxpr.eqns
+    return [e.primitive.name for e in jaxpr.eqns if e.primitive.name.startswith(MIXING)]
+
+
+@each_case
+def test_update_traces_to_elementwise_arithmetic(case):
+    """A fused kernel will trace it: nothing that moves values between units may occur, even times zero."""
+    cell, params = build(case)
+    if not cell.linear:
+        pytest.skip("the cell says that its update is more than pointwise")
+    assert not mixing_primitives(cell, params, inputs())
+
+
+def test_the_lstm_update_reads_no_parameter():
+    """So that a backward pass need not accumulate gradients of parameters step by step."""
+    cell, params = build("lstm")
+    seen, zs = cell.prepare(params, inputs(), None)
+    start = cell.carry(params, B)
+    r = cell.recur(seen, start)
+    assert_close(cell.update({}, start, zs[0], r)[1], cell.update(seen, start, zs[0], r)[1])
+    assert set(seen) == {"w_h"}
+
+
+@each_case
+def test_one_matmul_projects_the_whole_window(case):
+    cell, params = build(case)
+    jaxpr = jax.make_jaxpr(lambda p, xs: cell.prepare(p, xs, None))(params, inputs())
+    assert sum(e.primitive.name == "dot_general" for e in jaxpr.jaxpr.eqns) == 1
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_dtypes(case, dtype):
+    cell, params = build(case, dtype=dtype)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    seen, zs = cell.prepare(params, inputs(), None)
+    assert seen["w_h"].dtype == dtype
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(zs))
+    start = cell.carry(params, B)
+    r = cell.recur(seen, start)
+    assert r.dtype == jnp.float32
+    carry, y, trace = cell.update(seen, start, at(zs, 0), r)
+    assert y.dtype == dtype
+    for where in (start, carry):  # a scan needs the carry to keep its dtypes
+        for field, leaf in where._asdict().items():
+            assert leaf.dtype == (dtype if field == "h" else jnp.float32)
+    assert all(leaf.dtype == jnp.float32 for leaf in trace.values())
+    grads = jax.grad(lambda p: step_loop.run(cell, p, inputs())[1].astype(jnp.float32).sum())(params)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(grads))
+
+
+@each_case
+def test_bfloat16_stays_near_float32(case):
+    cell, params = build(case)
+    low, _ = build(case, dtype=jnp.bfloat16)
+    ys, near = step_loop.run(cell, params, inputs())[1], step_loop.run(low, params, inputs())[1]
+    # bfloat16 keeps 2^-8 = 0.4 % relative; some ten roundings meet in an output of size at most 1.
+    np.testing.assert_allclose(near.astype(jnp.float32), ys, atol=0.04)
+    assert not np.array_equal(near.astype(jnp.float32), ys)
+
+
+@each_case
+def test_bfloat16_products_accumulate_in_float32(case):
+    """The products equal float32 matmuls of the rounded factors, which a bfloat16 sum would not."""
+    cell, params = build(case, dtype=jnp.bfloat16)
+    exact, _ = build(case)
+    seen, zs = cell.prepare(params, inputs(), None)
+
+    def rounded(leaf):
+        return leaf.astype(jnp.bfloat16).astype(jnp.float32)
+
+    fine = {**params, "w_x": rounded(params["w_x"]), "w_h": rounded(params["w_h"])}
+    fine_seen, fine_zs = exact.prepare(fine, rounded(inputs()), None)
+    assert_close(zs, fine_zs)
+    start = state(cell, params)
+    assert_close(cell.recur(seen, start), exact.recur(fine_seen, jax.tree.map(rounded, start)))
+
+
+@each_case
+def test_without_dropout_a_key_changes_nothing(case):
+    cell, params = build(case)
+    keyed = step_loop.run(cell, params, inputs(), key=jax.random.key(5))[1]
+    np.testing.assert_array_equal(step_loop.run(cell, params, inputs())[1], keyed)
+
+
+@each_case
+def test_every_trainable_leaf_has_a_gradient_and_extreme_sums_stay_finite(case):
+    cell, params = build(case)
+
+    def total(p, xs):
+        return jnp.sum(step_loop.run(cell, p, xs)[1] ** 2)
+
+    for leaf, grad in jax.grad(total)(params, inputs()).items():
+        assert np.any(grad) != leaf.endswith(FIXED), leaf
+    huge = jax.grad(total, argnums=(0, 1))(params, 1e4 * inputs())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(huge))
+    assert np.isfinite(total(params, 1e4 * inputs()))
+
+
+@pytest.mark.parametrize("name", [n for n in cells.CELLS if n not in cells.NO_FORGET_BIAS])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_vmaps_over_the_forget_bias(name, trainable):
+    def outputs(forget_bias):
+        cell = cells.make_cell(name, H, forget_bias=forget_bias, forget_bias_trainable=trainable)
+        return step_loop.run(cell, cell.init(jax.random.key(1), D), inputs())[1]
+
+    values = jnp.array([0.0, 1.0, 3.0])
+    members = jax.vmap(outputs)(values)
+    for value, member in zip(values, members, strict=True):
+        np.testing.assert_allclose(member, outputs(float(value)), **CLOSE)
+    assert not np.allclose(members[0], members[2])
+
+
+# ---------------------------------------------------------------- the table and its errors
+
+
+def test_unknown_names_are_refused_with_a_suggestion():
+    with pytest.raises(UserError, match=r"unknown cell 'lstmm': did you mean 'lstm'\?.*gru"):
+        cells.make_cell("lstmm", H)
+    with pytest.raises(UserError, match=r"option of cell 'lstm' 'forget_bas': did you mean 'forget_bias'"):
+        cells.make_cell("lstm", H, forget_bas=1.0)
+    with pytest.raises(UserError, match="unknown option of cell 'gru' 'peepholes'"):
+        cells.make_cell("gru", H, peepholes=True)
+    with pytest.raises(UserError, match="unknown init 'lecum': did you mean 'lecun'"):
+        cells.make_cell("elman", H, init="lecum")
+    with pytest.raises(UserError, match="layer 2 is not one of 2 layers"):
+        cells.make_cell("lstm", H, layer=2, layers=2)
+
+
+@pytest.mark.parametrize("hidden", [0, -1, 2.5, "8"])
+def test_hidden_is_a_positive_whole_number(hidden):
+    with pytest.raises(UserError, match="hidden must be a positive whole number"):
+        cells.lstm(hidden)
+
+
+@each_cell
+def test_forget_bias_fields_are_dropped_where_declared_and_only_there(name):
+    """The config section `model.cell` as configs/base.py has it builds every cell."""
+    takes = "forget_bias" in inspect.signature(cells.CELLS[name]).parameters
+    assert takes != (name in cells.NO_FORGET_BIAS)
+    section = dict(forget_bias="0,2", forget_bias_trainable=False, init="lecun")
+    cell = cells.make_cell(name, H, dtype="float32", layer=1, layers=2, **section)
+    params = cell.init(jax.random.key(0), D)
+    assert ("b_fixed" in params) == takes
+    assert cell.name == name and cell.wrappers == ()
+
+
+# ---------------------------------------------------------------- initializers
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+def test_lecun_weights(name):
+    options = {} if name in cells.NO_FORGET_BIAS else {"forget_bias": 0.0}
+    params = cells.make_cell(name, 64, **options).init(jax.random.key(0), 100)
+    for gate in range(params["w_h"].shape[1]):
+        w = params["w_h"][:, gate]
+        np.testing.assert_allclose(w @ w.T, np.eye(64), atol=1e-5)
+    # 6400 or more draws: the standard error of a standard deviation is 1/sqrt(2n), under 0.9 %.
+    np.testing.assert_allclose(np.std(params["w_x"]), 100**-0.5, rtol=0.035)
+    assert not np.any(params["b"])
+
+
+def test_lecun_gates_differ():
+    w = cells.lstm(H).init(jax.random.key(0), D)["w_h"]
+    assert not any(np.allclose(w[:, 0], w[:, gate]) for gate in (1, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_torch_weights(name):
+    options = {} if name in cells.NO_FORGET_BIAS else {"forget_bias": 0.0}
+    params = cells.make_cell(name, 256, init="torch", **options).init(jax.random.key(0), 30)
+    bound = 256**-0.5
+    for leaf in ("w_x", "w_h"):
+        assert np.abs(params[leaf]).max() <= bound
+        np.testing.assert_allclose(np.std(params[leaf]), bound / 3**0.5, rtol=0.03)
+    # A sum of two uniforms: twice the variance, and values beyond the bound of one.
+    merged = np.asarray(params["b"] if name == "lstm" else params["b"][:2])
+    np.testing.assert_allclose(np.std(merged), bound * (2 / 3) ** 0.5, rtol=0.12)
+    assert bound < np.abs(merged).max() <= 2 * bound
+    if name == "gru":  # n's two biases are apart, one draw each
+        for single in (params["b"][2], params["b_h"]):
+            assert np.abs(single).max() <= bound
+            np.testing.assert_allclose(np.std(single), bound / 3**0.5, rtol=0.12)
+        assert not np.array_equal(params["b"][2], params["b_h"])
+
+
+def test_uniform_weights_and_biases_with_the_forget_bias_on_top():
+    params = cells.lstm(128, init="uniform(0.1)", forget_bias=2.0).init(jax.random.key(0), 30)
+    for leaf in (params["w_x"], params["w_h"], params["b"][0], params["b"][1] - 2.0, params["b"][2:]):
+        assert 0.09 < np.abs(leaf).max() <= 0.1 + 1e-6
+        np.testing.assert_allclose(np.std(leaf), 0.1 / 3**0.5, rtol=0.15)
+
+
+BAD_INITS = ["uniform", "uniform(x)", "uniform(1, 2)", "uniform(-1)", "lecun(2)", "", "torch(", 3]
+
+
+@pytest.mark.parametrize("init", BAD_INITS)
+def test_bad_initializers_are_refused(init):
+    with pytest.raises(UserError, match="init"):
+        cells.lstm(H, init=init)
+
+
+# ---------------------------------------------------------------- wrappers
+
+
+@each_case
+def test_rate_zero_is_the_cell_itself(case):
+    cell, _ = build(case)
+    assert cells.weight_drop(cell, 0.0) is cell
+    assert cells.zoneout(cell, 0.0, 0.0) is cell
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5])
+def test_rates_outside_are_refused(rate):
+    cell, _ = build("lstm")
+    for wrap in (cells.weight_drop, cells.zoneout, lambda c, r: cells.zoneout(c, 0.0, r)):
+        with pytest.raises(UserError, match=r"rate .* is outside"):
+            wrap(cell, rate)
+    with pytest.raises(UserError, match=r"outside \[0, 1\)"):
+        cells.weight_drop(cell, 1.0)
+
+
+@each_case
+def test_weight_drop_masks_the_recurrent_weight_only(case):
+    cell, params = build(case)
+    dropped = cells.weight_drop(cell, 0.25)
+    assert dropped.wrappers == ("weight_drop",)
+    seen, zs = dropped.prepare(params, inputs(), jax.random.key(7))
+    plain, plain_zs = cell.prepare(params, inputs(), None)
+    gone = np.asarray(seen["w_h"]) == 0
+    assert 0 < gone.sum() < gone.size
+    np.testing.assert_allclose(seen["w_h"], np.where(gone, 0, params["w_h"] / 0.75), rtol=1e-6)
+    np.testing.assert_array_equal(zs, plain_zs)
+    for leaf in set(seen) - {"w_h"}:
+        np.testing.assert_array_equal(seen[leaf], plain[leaf])
+    other, _ = dropped.prepare(params, inputs(), jax.random.key(8))
+    assert not np.array_equal(other["w_h"], seen["w_h"])
+    again, _ = dropped.prepare(params, inputs(), jax.random.key(7))
+    np.testing.assert_array_equal(again["w_h"], seen["w_h"])
+
+
+@each_case
+def test_weight_drop_without_a_key_is_the_cell(case):
+    cell, params = build(case)
+    dropped = step_loop.run(cells.weight_drop(cell, 0.5), params, inputs())
+    jax.tree.map(np.testing.assert_array_equal, dropped, step_loop.run(cell, params, inputs()))
+
+
+def test_weight_drop_rate_and_gradient():
+    cell = cells.weight_drop(cells.lstm(32), 0.3)
+    params = cell.init(jax.random.key(0), D)
+    seen, _ = cell.prepare(params, inputs(), jax.random.key(1))
+    gone = np.asarray(seen["w_h"]) == 0
+    assert abs(gone.mean() - 0.3) < 4 * (0.3 * 0.7 / gone.size) ** 0.5
+    grad = jax.grad(lambda p: step_loop.run(cell, p, inputs(), key=jax.random.key(1))[1].sum())(params)
+    assert not np.any(grad["w_h"][gone])
+    assert (np.asarray(grad["w_h"])[~gone] != 0).mean() > 0.99
+
+
+def test_weight_drop_refuses_a_cell_without_the_leaf():
+    cell = cells.weight_drop(build("lstm")[0], 0.5, leaves=("w_r",))
+    with pytest.raises(UserError, match="no parameter 'w_r'; it has"):
+        cell.prepare(build("lstm")[1], inputs(), None)
+
+
+ZONED = [case for case, (name, _) in CASES.items() if name == "lstm"]
+
+
+@pytest.mark.parametrize("case", ZONED)
+@pytest.mark.parametrize("rates", [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25)])
+@pytest.mark.parametrize("training", [True, False])
+def test_zoneout_equals_its_oracle(case, rates, training):
+    cell, params = build(case)
+    zoned = cells.zoneout(cell, *rates)
+    assert zoned.wrappers == ("zoneout",)
+    key = jax.random.key(9) if training else None
+    start = state(cell, params)
+    carry, ys, trace = step_loop.run(zoned, params, inputs(), start, key)
+    used = {field: rate for field, rate in zip("ch", rates, strict=True) if rate}
+    if training:
+        kept = zoned.prepare(params, inputs(), key)[1][1]
+        assert set(kept) == set(used)
+        assert all(mask.shape == (T, B, H) for mask in kept.values())
+    else:
+        kept = {field: np.full((T, B, H), rate) for field, rate in used.items()}
+    assert_close((carry._asdict(), ys, trace), oracles.run("lstm", params, start, inputs(), kept))
+
+
+@pytest.mark.parametrize("name", ["gru", "elman"])
+def test_zoneout_of_h_equals_its_oracle(name):
+    cell, params = build(name)
+    zoned, start = cells.zoneout(cell, 0.0, 0.4), state(cell, params)
+    carry, ys, _ = step_loop.run(zoned, params, inputs(), start, jax.random.key(9))
+    kept = zoned.prepare(params, inputs(), jax.random.key(9))[1][1]
+    expected = oracles.run(name, params, start, inputs(), kept)
+    assert_close((carry._asdict(), ys), expected[:2])
+
+
+def test_zoneout_masks_are_new_for_each_step_sequence_and_unit():
+    cell = cells.zoneout(cells.lstm(32), 0.5, 0.2)
+    params = cell.init(jax.random.key(0), D)
+    keep = cell.prepare(params, inputs(shape=(8, 8, D)), jax.random.key(1))[1][1]
+    for field, rate in (("c", 0.5), ("h", 0.2)):
+        mask = np.asarray(keep[field])
+        error = (rate * (1 - rate) / mask.size) ** 0.5
+        assert abs(mask.mean() - rate) < 4 * error
+        for axis in range(3):
+            moved = np.roll(mask, 1, axis)
+            agree = (mask == moved).mean()
+            assert abs(agree - (rate**2 + (1 - rate) ** 2)) < 0.06
+    assert abs((keep["c"] & keep["h"]).mean() - 0.1) < 0.04  # c and h are drawn apart
+
+
+def test_zoneout_at_rate_one_never_changes_the_state():
+    cell, params = build("lstm")
+    start = state(cell, params)
+    for key in (None, jax.random.key(0)):
+        carry, ys, _ = step_loop.run(cells.zoneout(cell, 1.0, 1.0), params, inputs(), start, key)
+        jax.tree.map(np.testing.assert_array_equal, carry, start)
+        np.testing.assert_array_equal(ys[-1], start.h)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_zoneout_keeps_bfloat16_and_is_pointwise(training):
+    cell = cells.zoneout(build("lstm", dtype=jnp.bfloat16)[0], 0.3, 0.3)
+    params = build("lstm")[1]
+    seen, zs = cell.prepare(params, inputs(), jax.random.key(0) if training else None)
+    start = state(cell, params)
+    r = cell.recur(seen, start)
+    carry, y, _ = cell.update(seen, start, at(zs, 0), r)
+    assert (carry.c.dtype, carry.h.dtype, y.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
+    assert not mixing_primitives(cell, params, inputs(), jax.random.key(0) if training else None)
+
+
+def test_wrappers_nest_and_draw_apart():
+    cell, params = build("lstm")
+    both = cells.zoneout(cells.weight_drop(cell, 0.4), 0.5, 0.5)
+    assert both.wrappers == ("weight_drop", "zoneout")
+    key = jax.random.key(3)
+    seen, (_, keep) = both.prepare(params, inputs(), key)
+    np.testing.assert_array_equal(
+        seen["w_h"], cells.weight_drop(cell, 0.4).prepare(params, inputs(), key)[0]["w_h"]
+    )
+    np.testing.assert_array_equal(
+        keep["c"], cells.zoneout(cell, 0.5, 0.5).prepare(params, inputs(), key)[1][1]["c"]
+    )
+
+
+def test_rates_may_be_traced():
+    cell, params = build("lstm")
+
+    def last(rate):
+        zoned = cells.zoneout(cells.weight_drop(cell, rate), rate, rate)
+        return step_loop.run(zoned, params, inputs(), key=jax.random.key(1))[1][-1]
+
+    members = jax.vmap(last)(jnp.array([0.0, 0.5]))
+    np.testing.assert_allclose(members[0], step_loop.run(cell, params, inputs())[1][-1], **CLOSE)
+    np.testing.assert_allclose(members[1], last(0.5), **CLOSE)
+
+
+class Memory(NamedTuple):
+    h: jax.Array
+
+
+def test_zoneout_refuses_what_it_cannot_zone_out():
+    cell, params = build("gru")
+    with pytest.raises(UserError, match="cell 'gru' has no state 'c', only h; set zoneout_cell to 0"):
+        cells.zoneout(cell, 0.5).prepare(params, inputs(), None)
+
+    def update(params, carry, z, r):
+        h = jnp.tanh(z[:, 0] + r[:, 0])
+        return Memory(h), 2.0 * h, {}
+
+    doubled = gated("doubled", H, 1, Memory, update)
+    params = doubled.init(jax.random.key(0), D)
+    with pytest.raises(UserError, match="output of cell 'doubled' is not h"):
+        step_loop.run(cells.zoneout(doubled, 0.0, 0.5), params, inputs())
