@@ -1,0 +1,43 @@
+"""Text sources. Each is a function of (data_dir, level) in the table CORPORA."""
+
+from collections.abc import Callable
+
+from lstm_jax.corpora import ptb, pydoc, text
+from lstm_jax.corpora.baselines import baselines
+from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
+from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
+from lstm_jax.registry import check_name, lookup
+
+__all__ = [
+    "CORPORA",
+    "LEVELS",
+    "Corpus",
+    "Vocabulary",
+    "baselines",
+    "build_corpus",
+    "load",
+    "read_vocabulary",
+    "write_vocabulary",
+]
+
+CORPORA: dict[str, Callable[[str, str], Corpus]] = {
+    "pydoc": pydoc.load,
+    "ptb": ptb.load,
+    "text": text.load,
+}
+"""name -> load(data_dir, level)."""
+
+
+def load(corpus: str, data_dir: str = "", level: str = "word") -> Corpus:
+    """The corpus of that name.
+
+    Args:
+      corpus: a name of CORPORA.
+      data_dir: where its files lie; "" means the environment variable LSTM_JAX_DATA.
+      level: "word" or "char".
+
+    Raises:
+      UserError: an unknown name, or anything wrong with the files.
+    """
+    check_name(level, LEVELS, "level")
+    return lookup(CORPORA, corpus, "corpus")(data_dir, level)

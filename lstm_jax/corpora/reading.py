@@ -1,0 +1,59 @@
+"""Text files as strings, with every way in which a file can be wrong said in one line."""
+
+from pathlib import Path
+
+from lstm_jax.errors import UserError
+
+__all__ = ["find_files", "read_text"]
+
+
+def find_files(directory: Path, patterns: tuple[str, ...], corpus: str) -> dict[str, Path]:
+    """The files of the three splits, named by the first pattern whose files are all there.
+
+    Args:
+      directory: where to look.
+      patterns: file names with `{}` for train, valid, test.
+      corpus: the corpus's name, for the message.
+
+    Raises:
+      UserError: no such directory, or a file is missing.
+    """
+    if not directory.is_dir():
+        raise UserError(
+            f"data_dir {str(directory)!r} is not a directory: it should hold "
+            f"{_wanted(patterns)} of the corpus {corpus!r}"
+        )
+    choices = [{split: directory / p.format(split) for split in ("train", "valid", "test")} for p in patterns]
+    missing = [[path.name for path in files.values() if not path.is_file()] for files in choices]
+    best = min(range(len(patterns)), key=lambda i: len(missing[i]))
+    if missing[best]:
+        raise UserError(
+            f"data_dir {str(directory)!r} has no {', '.join(missing[best])}: the corpus {corpus!r} needs "
+            f"{_wanted(patterns)}"
+        )
+    return choices[best]
+
+
+def _wanted(patterns: tuple[str, ...]) -> str:
+    return " or ".join(pattern.format("{train,valid,test}") for pattern in patterns)
+
+
+def read_text(path: Path) -> str:
+    r"""A UTF-8 file as a string: line breaks as "\n", one at the end, no byte order mark.
+
+    Raises:
+      UserError: unreadable, not UTF-8 (with the offset of the first wrong byte), or nothing in it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start} "
+            f"({error.reason}); convert it, e.g. with iconv -t UTF-8"
+        ) from error
+    if not text.strip():
+        raise UserError(f"{path} is empty: every split needs at least one token")
+    text = text.replace("\r\n", "\n")
+    return text if text.endswith("\n") else text + "\n"
