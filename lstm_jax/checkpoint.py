@@ -20,6 +20,8 @@ import logging
 import os
 import re
 import shutil
+import sys
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -160,6 +162,27 @@ def _check_target(entries: Mapping[str, Any], target: Mapping[str, Any], where: 
         )
 
 
+@contextmanager
+def _no_echo() -> Iterator[None]:
+    """Keeps one message off the terminal: orbax reads leaves at once, and when one of them fails the others
+    find the event loop closed, of which Python prints a traceback that says nothing.
+    """
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    sys.unraisablehook = quiet
+    try:
+        yield
+    except Exception:
+        time.sleep(0.3)  # the others may still be on their way; a damaged checkpoint is rare enough to wait
+        raise
+    finally:
+        sys.unraisablehook = hook
+
+
 class _Damaged(Exception):
     """A checkpoint that cannot be read whole; the next older one is tried."""
 
@@ -270,9 +293,10 @@ class _Store:
         try:
             as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
             wanted = {name: as_numpy for name, entry in entries.items() if np.prod(entry[0])}
-            values = self._manager.restore(
-                number, args=ocp.args.Composite(leaves=ocp.args.PyTreeRestore(restore_args=wanted))
-            )["leaves"]
+            with _no_echo():
+                values = self._manager.restore(
+                    number, args=ocp.args.Composite(leaves=ocp.args.PyTreeRestore(restore_args=wanted))
+                )["leaves"]
             for name, (shape, dtype, crc) in entries.items():
                 values.setdefault(name, np.zeros(shape, jax.numpy.dtype(dtype)))
                 if crc is not None and _crc(values[name]) != crc:
