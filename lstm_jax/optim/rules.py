@@ -41,6 +41,21 @@ _AVERAGING = ("average", "average_after", "scale_by_length")
 """Fields of `optim` that are read elsewhere."""
 
 
+def _clip(limit: Any) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm`, as one scalar factor.
+
+    optax divides every element by the norm; XLA does not repeat a division, so ahead of Adam it writes the
+    quotient out: a memory pass more (experiments/LOG.md, "Clip and update on two CPU cores").
+    """
+
+    def scale(updates: Params, params: Params) -> Params:
+        norm = optax.tree.norm(updates)
+        factor = jnp.where(norm < limit, 1.0, limit / norm)  # NaN for a norm of NaN, so that it is seen
+        return jax.tree.map(lambda u: u * factor.astype(u.dtype), updates)
+
+    return optax.stateless(scale)
+
+
 def _penalise(l1: Any, l2: Any, chosen: Params) -> optax.GradientTransformation:
     """Adds l1 * sign(w) + l2 * w at the chosen leaves; a coefficient of None is left out."""
 
@@ -142,7 +157,7 @@ def build(
         penalise = none if l1 is None and l2 is None else _penalise(l1, l2, chosen)
         return optax.chain(
             freeze,
-            none if clip is None else optax.clip_by_global_norm(clip),
+            none if clip is None else _clip(clip),
             penalise if penalty == "gradient" else none,
             rule,
             penalise if penalty == "decoupled" else none,
