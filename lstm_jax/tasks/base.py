@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.notation import Array, Tree
 
 __all__ = ["Batch", "Metrics", "Task"]
@@ -47,7 +48,8 @@ class Task(NamedTuple):
       data: pytree of device arrays passed to `batch` (an argument, never a closure, so that jit does
         not bake a corpus into the program). Leaves that have a batch axis carry it FIRST.
       batch_axes: the same structure as `data`: 0 where the leaf's axis 0 is the batch, None where the
-        leaf is the same for all of the batch (the mesh shards by this).
+        leaf is the same for all of the batch (the mesh shards by this). Only leaves of the training
+        split may have 0: evaluation runs on every device with all of its batch.
       batch: (data, split, step, bucket) -> Batch. `split` and `bucket` are static, `step` may be traced.
       buckets: split -> the static window lengths T that occur, at least one.
       bucket: (data, split, step) -> int32 index into buckets[split]; traceable.
@@ -57,9 +59,13 @@ class Task(NamedTuple):
       loss: (logits [T, B, O], batch) -> [T, B] nats (or squared error), unreduced and unmasked: what is
         trained on.
       metrics: (logits [T, B, O], batch) -> Metrics; the first named is the loss in nats.
-      chance: metric -> its value for the best predictor that ignores the input; closed form.
+      chance: metric -> its value on the test split for the best predictor that ignores the input; closed
+        form.
       report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
-      facts: what a run should print and record about the data (token counts, unk rate, baselines).
+      facts: what a run should print and record about the data (token counts, unk rate, baselines):
+        plain numbers and strings, fit for JSON.
+      corpus: where the task reads text, its vocabulary and flat tokens (a run saves the vocabulary,
+        generation and dynamic evaluation need both); else None.
     """
 
     name: str
@@ -79,3 +85,4 @@ class Task(NamedTuple):
     chance: Mapping[str, float]
     report: Callable[[Mapping[str, float]], dict[str, float]]
     facts: Mapping[str, Any]
+    corpus: Corpus | None = None

@@ -1,0 +1,228 @@
+"""Predict the next token of a text.
+
+Training reads the text as B contiguous streams, window after window, the carry going from one to the
+next; every token is a target exactly once an epoch, and the input before the first one is the end of a
+line. Evaluation with one stream is exact: one pass, one carry. With more streams, each but the first
+starts from an empty carry and reads `eval_warmup` unscored tokens of context first; the figures then
+depend on both, slightly, and still count every token once.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax import corpora
+from lstm_jax.corpora import Corpus
+from lstm_jax.errors import UserError
+from lstm_jax.notation import Array, Tree
+from lstm_jax.tasks.base import Batch, Metrics, Task
+from lstm_jax.tasks.windows import SHORTEST, Plan, cut_streams, fixed_plan, random_plan
+
+__all__ = ["from_corpus", "language_model", "loss", "metrics"]
+
+
+def language_model(
+    *,
+    corpus: str,
+    data_dir: str = "",
+    level: str = "word",
+    batch: int,
+    window: int,
+    window_jitter: float = 0.0,
+    window_half: float = 0.0,
+    eval_batch: int = 1,
+    eval_window: int = 512,
+    eval_warmup: int = 0,
+    epochs: int,
+    seed: int,
+) -> Task:
+    """The task on a corpus by name; the arguments are the config section `task`.
+
+    Args:
+      corpus, data_dir, level: see `corpora.load`.
+      batch: B, parallel streams of the training text.
+      window: T, tokens of a training window.
+      window_jitter: standard deviation of T, tokens; see `windows.random_plan`.
+      window_half: probability that the base T is halved.
+      eval_batch, eval_window, eval_warmup: streams, tokens a window, unscored context of evaluation.
+      epochs: passes over the training text.
+      seed: of the random windows.
+
+    Raises:
+      UserError: an impossible argument, or anything wrong with the corpus.
+    """
+    return from_corpus(
+        corpora.load(corpus, data_dir, level),
+        batch=batch,
+        window=window,
+        window_jitter=window_jitter,
+        window_half=window_half,
+        eval_batch=eval_batch,
+        eval_window=eval_window,
+        eval_warmup=eval_warmup,
+        epochs=epochs,
+        seed=seed,
+    )
+
+
+def from_corpus(
+    corpus: Corpus,
+    *,
+    batch: int,
+    window: int,
+    window_jitter: float = 0.0,
+    window_half: float = 0.0,
+    eval_batch: int = 1,
+    eval_window: int = 512,
+    eval_warmup: int = 0,
+    epochs: int,
+    seed: int,
+) -> Task:
+    """The task on a corpus that is already loaded; arguments and errors as for `language_model`."""
+    for name, value, least in (
+        ("batch", batch, 1),
+        ("window", window, 1),
+        ("window_jitter", window_jitter, 0),
+        ("eval_batch", eval_batch, 1),
+        ("eval_window", eval_window, 1),
+        ("eval_warmup", eval_warmup, 0),
+        ("epochs", epochs, 1),
+    ):
+        if not value >= least:
+            raise UserError(f"{name}={value} is not possible: it must be {least} or more")
+    if not 0 <= window_half <= 1:
+        raise UserError(f"window_half={window_half} is not a probability: it must lie between 0 and 1")
+    random = window_jitter > 0 or window_half > 0
+    if random and window < SHORTEST:
+        raise UserError(
+            f"window={window} is too short for random windows, of which none is shorter than {SHORTEST}: "
+            "set window_jitter and window_half to 0, or use a longer window"
+        )
+    vocabulary = corpus.vocabulary
+    streams, plans = {}, {}
+    for split, tokens in corpus.tokens.items():
+        train = split == "train"
+        rows, warmup = (batch, 0) if train else (eval_batch, eval_warmup)
+        cut = cut_streams(tokens, vocabulary.eos, rows, warmup, split)
+        if train and random:
+            cut, plans[split] = random_plan(cut, window, window_jitter, window_half, epochs, seed)
+        else:
+            plans[split] = fixed_plan(cut, window if train else eval_window)
+        streams[split] = cut
+    ends = plans["train"].ends
+    if not random:  # the plan of one epoch serves them all
+        ends = ends[0] * np.arange(1, epochs + 1, dtype=np.int64)
+    data = {split: _device_arrays(streams[split]._asdict(), plans[split]) for split in plans}
+
+    def batch_at(data: Tree, split: str, step: Array | int, bucket: int = 0) -> Batch:
+        return _batch(data[split], plans[split], step, bucket)
+
+    return Task(
+        name="language_model",
+        vocab=len(vocabulary),
+        input_dim=None,
+        outputs=len(vocabulary),
+        data=data,
+        batch_axes={
+            # Evaluation streams are few, one as a rule: every device holds them all.
+            split: {
+                leaf: 0 if split == "train" and leaf in streams[split]._fields else None for leaf in leaves
+            }
+            for split, leaves in data.items()
+        },
+        batch=batch_at,
+        buckets={split: plan.lengths for split, plan in plans.items()},
+        bucket=lambda data, split, step: _at(data[split]["bucket"], step),
+        steps={split: len(plans[split].start) for split in ("valid", "test")},
+        epoch_ends=ends,
+        batch_sizes={"train": batch, "valid": eval_batch, "test": eval_batch},
+        loss=loss,
+        metrics=metrics,
+        chance=_chance(corpus.tokens["test"]),
+        report=_report(vocabulary.level),
+        facts={**corpus.facts, **corpora.baselines(corpus), "first_epoch_steps": int(ends[0])},
+        corpus=corpus,
+    )
+
+
+def _device_arrays(streams: Mapping[str, np.ndarray], plan: Plan) -> dict[str, Array]:
+    arrays = {**streams, "start": plan.start, "length": plan.length, "bucket": plan.bucket}
+    return {name: jnp.asarray(array) for name, array in arrays.items()}
+
+
+def _at(plan: Array, step: Array | int) -> Array:
+    return plan[jnp.asarray(step, jnp.int32) % len(plan)]
+
+
+def _batch(data: Tree, plan: Plan, step: Array | int, bucket: int) -> Batch:
+    """The window of `step`; of `plan` only what is static is read, the arrays come with `data`."""
+    steps = plan.lengths[bucket]
+    start = _at(data["start"], step)
+    tokens = jax.lax.dynamic_slice_in_dim(data["tokens"], start, steps + 1, axis=1).T
+    weights = lengths = None
+    if plan.masked[bucket]:
+        offset = jnp.arange(steps, dtype=jnp.int32)[:, None]
+        scored = (start + offset >= data["first"]) & (start + offset < data["last"])
+        if plan.ragged:
+            length = _at(data["length"], step)
+            scored &= offset < length
+            lengths = jnp.clip(data["last"] - start, 0, length)
+        weights = scored.astype(jnp.float32)
+    return Batch(tokens[:-1], tokens[1:], weights, lengths, None, start == 0)
+
+
+def loss(logits: Array, batch: Batch) -> Array:
+    """Nats of every target, [T, B] float32, scored or not: logsumexp(logits) - logits[target].
+
+    The target's logit is picked by a comparison and a sum, which XLA fuses and whose gradient is again a
+    comparison, where an index would have a scatter over [T, B, V] as its gradient. On two CPU cores at
+    T = B = 20, V = 10,000 the step costs the same as with `objective.cross_entropy` within 5 %.
+
+    Args:
+      logits: [T, B, V].
+      batch: the window.
+    """
+    logits = logits.astype(jnp.float32)
+    hit = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) == batch.targets[..., None]
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(hit, logits, 0.0).sum(axis=-1)
+
+
+def metrics(logits: Array, batch: Batch) -> Metrics:
+    """Nats and accuracy of one window as (sum, count) over its scored tokens.
+
+    Args:
+      logits: [T, B, V].
+      batch: the window.
+    """
+    nats = loss(logits, batch)
+    right = (jnp.argmax(logits, axis=-1) == batch.targets).astype(jnp.float32)
+    if batch.weights is None:
+        count = jnp.asarray(nats.size, jnp.float32)
+        return {"nats": (nats.sum(), count), "accuracy": (right.sum(), count)}
+    scored = batch.weights > 0  # chosen, not multiplied: what is not scored may be anything, even inf
+    count = scored.sum(dtype=jnp.float32)
+    return {
+        "nats": (jnp.where(scored, nats, 0.0).sum(), count),
+        "accuracy": (jnp.where(scored, right, 0.0).sum(), count),
+    }
+
+
+def _chance(tokens: np.ndarray) -> dict[str, float]:
+    """The best constant predictor of a split in closed form: its entropy, its most frequent token's share."""
+    share = np.bincount(tokens) / len(tokens)
+    present = share[share > 0]
+    return {"nats": float(-(present * np.log(present)).sum()), "accuracy": float(share.max())}
+
+
+def _report(level: str) -> Callable[[Mapping[str, float]], dict[str, float]]:
+    bits = "bits_per_character" if level == "char" else "bits_per_token"
+
+    def report(means: Mapping[str, float]) -> dict[str, float]:
+        nats = float(means["nats"])
+        with np.errstate(over="ignore"):  # a network that has diverged has infinite perplexity
+            perplexity = float(np.exp(np.float64(nats)))
+        return {"perplexity": perplexity, **means, bits: nats / float(np.log(2.0))}
+
+    return report
