@@ -164,5 +164,8 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         raise UserError(f"{path} is not a vocabulary: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a vocabulary: expected the format {FORMAT!r}")
+    for field in ("splitter", "tokens"):
+        if field not in content:
+            raise UserError(f"{path} is not a vocabulary: it lacks {field!r}")
     lookup(SPLITTERS, content["splitter"], "splitter")
     return Vocabulary(tuple(content["tokens"]), content["splitter"])
