@@ -184,6 +184,7 @@ def set_learning_rate(state: Any, value: float | Array) -> Any:
     """
     old = get_learning_rate(state)
     new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
-    if not isinstance(old, jax.core.Tracer) and not isinstance(new, jax.core.Tracer):
+    # A committed array (checkpoint, mesh) stays where it is; to commit another would add a jit cache entry.
+    if not isinstance(old, jax.core.Tracer) and not isinstance(new, jax.core.Tracer) and old.committed:
         new = jax.device_put(new, old.sharding)
     return state._replace(hyperparams={**state.hyperparams, "learning_rate": new})
