@@ -1,5 +1,21 @@
 """Figures of a trained model: static evaluation, and apart from it what adapts at test time."""
 
+from lstm_jax.evaluate.cache import CacheEvaluator, make_cache_evaluator
+from lstm_jax.evaluate.dynamic import (
+    DynamicEvaluator,
+    Statistics,
+    gradient_statistics,
+    make_dynamic_evaluator,
+)
 from lstm_jax.evaluate.static import Evaluator, make_evaluator
 
-__all__ = ["Evaluator", "make_evaluator"]
+__all__ = [
+    "CacheEvaluator",
+    "DynamicEvaluator",
+    "Evaluator",
+    "Statistics",
+    "gradient_statistics",
+    "make_cache_evaluator",
+    "make_dynamic_evaluator",
+    "make_evaluator",
+]
