@@ -1,0 +1,76 @@
+"""This project: the update of `train.run`, many windows in one compiled call."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from shapes import RATE, VOCAB, WINDOWS, Shape
+
+from lstm_jax import models, objective, optim, parallel
+from lstm_jax.state import init_state, make_update
+from lstm_jax.tasks.base import Batch, Task
+
+__all__ = ["build"]
+
+
+def random_tokens(shape: Shape) -> Task:
+    """Random tokens as B contiguous streams, read over and over."""
+    length = WINDOWS * shape.window + 1
+    tokens = np.random.default_rng(0).integers(0, VOCAB, (shape.batch, length), dtype=np.int32)
+
+    def batch(data, split, step, bucket):
+        start = (step % WINDOWS) * shape.window
+        piece = jax.lax.dynamic_slice_in_dim(data, start, shape.window + 1, axis=1).T
+        return Batch(piece[:-1], piece[1:])
+
+    return Task(
+        name="random_tokens",
+        vocab=VOCAB,
+        input_dim=None,
+        outputs=VOCAB,
+        data=jnp.asarray(tokens),
+        batch_axes=0,
+        batch=batch,
+        buckets={"train": (shape.window,)},
+        bucket=lambda data, split, step: jnp.zeros((), jnp.int32),
+        steps={},
+        epoch_ends=np.asarray([WINDOWS]),
+        batch_sizes={"train": shape.batch},
+        loss=lambda logits, batch: objective.cross_entropy(logits, batch.targets),
+        metrics=lambda logits, batch: {},
+        chance={},
+        report=dict,
+        facts={},
+    )
+
+
+def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
+    """See `contestants`."""
+    jax.config.update(
+        "jax_default_matmul_precision", {"float32": "highest", "tf32": "tensorfloat32"}[precision]
+    )
+    task = random_tokens(shape)
+    model = models.recurrent(
+        vocab=VOCAB,
+        outputs=VOCAB,
+        hidden=shape.hidden,
+        embedding=shape.embedding,
+        tied=shape.tied,
+        cell={"name": "lstm", "init": "uniform(0.1)"},
+    )
+    params = model.init(jax.random.key(0))
+    optimizer = optim.build(params, name="sgd", learning_rate=RATE, clip=5.0)
+    state = init_state(model, optimizer, params, shape.batch, average=False)
+    update = make_update(task, model, optimizer, jax.random.key(1), over_time="sum")
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    advance = parallel.make_runner("jit", update, task, state, mesh)
+    state = parallel.place(state, parallel.state_shardings(state, mesh))
+    held = [state]
+
+    def run(steps: int) -> float:
+        held[0], sums = advance(held[0], task.data, steps)
+        jax.block_until_ready(held[0])
+        return float(sums["cross_entropy"] / sums["tokens"])
+
+    return run, f"{jax.devices()[0].device_kind}, backend {model.backend}"

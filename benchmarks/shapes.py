@@ -1,0 +1,37 @@
+"""The models that are timed: Zaremba's three, and the AWD-LSTM's layers without its dropouts."""
+
+from typing import NamedTuple
+
+__all__ = ["RATE", "SHAPES", "VOCAB", "WINDOWS", "Shape"]
+
+VOCAB = 10_000  # V, that of the Penn Treebank
+WINDOWS = 32  # different windows of random tokens, read over and over
+RATE = 1.0  # learning rate of the loss summed over T, with the gradient clipped to norm 5
+
+
+class Shape(NamedTuple):
+    """One model and its batch.
+
+    Attributes:
+      embedding: E.
+      hidden: H of each layer.
+      tied: whether the head's weight is the embedding.
+      batch: B.
+      window: T.
+      steps: training steps of one round on a CPU, on a GPU: about a second or two.
+    """
+
+    embedding: int
+    hidden: tuple[int, ...]
+    tied: bool
+    batch: int
+    window: int
+    steps: tuple[int, int]
+
+
+SHAPES = {
+    "small": Shape(200, (200, 200), False, 20, 20, (16, 500)),
+    "medium": Shape(650, (650, 650), False, 20, 35, (4, 200)),
+    "large": Shape(1500, (1500, 1500), False, 20, 35, (2, 100)),
+    "awd": Shape(400, (1150, 1150, 400), True, 80, 70, (1, 40)),
+}
