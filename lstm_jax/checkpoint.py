@@ -47,9 +47,9 @@ _TRASH = "trash"
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def _one_line(error: BaseException, width: int = 160) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= width else text[: width // 2] + " ... " + text[-width // 2 :]
+    return text if len(text) <= 120 else text[:120] + "..."  # tensorstore appends its whole configuration
 
 
 def _write_failure(error: BaseException) -> str | None:

@@ -1,5 +1,7 @@
 """What a run measured: metrics.jsonl, the same as TensorBoard events, and result.json."""
 
+import errno
+import io
 import json
 import logging
 import math
@@ -99,9 +101,13 @@ class Recorder:
         try:
             paths.root.mkdir(parents=True, exist_ok=True)
             self._mend()
-            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run
+            self._file = self._open()
         except OSError as error:
             raise self._failure(error) from error
+
+    def _open(self) -> io.FileIO:
+        # Without a buffer, closing after a failed write cannot fail again and hide the first error.
+        return open(self.path, "ab", buffering=0)
 
     def _failure(self, error: OSError) -> UserError:
         return UserError(
@@ -130,10 +136,10 @@ class Recorder:
           UserError: the file cannot be written (a full disk).
         """
         plain = {name: _plain(name, value) for name, value in values.items()}
-        row = json.dumps({"step": int(step), "kind": kind, **plain}, ensure_ascii=False)
+        row = json.dumps({"step": int(step), "kind": kind, **plain}, ensure_ascii=False) + "\n"
         try:
-            self._file.write(row + "\n")
-            self._file.flush()
+            if self._file.write(row.encode()) != len(row.encode()):  # as a disk that is filling up does
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise self._failure(error) from error
         if self._tensorboard:
@@ -167,7 +173,7 @@ class Recorder:
                     os.fsync(file.fileno())
                 self._file.close()
                 os.replace(temporary, self.path)
-                self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+                self._file = self._open()
             except OSError as error:
                 raise self._failure(error) from error
         if self._writer is not None:

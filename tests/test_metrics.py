@@ -128,13 +128,31 @@ def test_a_killed_writer_loses_no_row_that_was_written(tmp_path):
 def test_missing_file_and_full_disk_are_user_errors(tmp_path):
     with pytest.raises(UserError, match=r"there is no .*metrics\.jsonl"):
         read_metrics(tmp_path)
-    if Path("/dev/full").exists():
-        with Recorder(tmp_path, tensorboard=False) as recorder:
-            recorder._file.close()
-            recorder._file = open("/dev/full", "a")  # noqa: SIM115
-            with pytest.raises(UserError, match="No space left on device"):
-                recorder.write(1, "train", loss=1.0)
-            recorder._file = open(os.devnull, "a")  # noqa: SIM115
+    full = Recorder(tmp_path / "full", tensorboard=False)
+    full.close()
+    full._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    with pytest.raises(UserError, match="No space left on device"), full:
+        full.write(1, "train", loss=1.0)
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_row_is_a_user_error_and_tears_no_other_row(tmp_path):
+    program = (
+        "import resource, sys; from lstm_jax.metrics import Recorder; from lstm_jax.errors import UserError\n"
+        "with Recorder(sys.argv[1], tensorboard=False) as recorder:\n"
+        "    recorder.write(1, 'train', loss=1.0)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
+        "    try: recorder.write(2, 'train', loss=1.0)\n"
+        "    except UserError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    assert "cannot write" in done.stdout and done.stderr == ""
+    assert (tmp_path / "metrics.jsonl").stat().st_size == 60
+    assert steps_of(tmp_path) == [1]
+    record(tmp_path, 2)
+    assert steps_of(tmp_path) == [1, 2]
 
 
 # ---- TensorBoard
