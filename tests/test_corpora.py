@@ -63,7 +63,7 @@ def test_vocabulary_is_ordered_by_frequency_then_alphabet():
     vocabulary = build_vocabulary("b c\nb a\nd c b\nx\n", "whitespace", min_count=1)
     assert vocabulary.tokens == ("<eos>", "b", "c", "a", "d", "x")
     assert vocabulary.eos == 0 and vocabulary.unk is None and len(vocabulary) == 6
-    # x, d and a occur once each: <unk> has their joint count of 3, as many as b, and "<" sorts before letters.
+    # x, d and a occur once each: <unk> has their joint count of 3, as b has; "<" sorts before letters.
     rare = build_vocabulary("b c\nb a\nd c b\nx\n", "whitespace", min_count=2)
     assert rare.tokens == ("<eos>", "<unk>", "b", "c")
     assert build_vocabulary("abca\nb", "characters").tokens == ("a", "b", "\n", "c")

@@ -1,0 +1,247 @@
+"""Properties of every task in TASKS. A new task needs a line in SMALL; the rest is checked by itself."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax.errors import UserError
+from lstm_jax.tasks import TASKS, Task, make_task
+
+SPLITS = ("train", "valid", "test")
+
+
+@pytest.fixture(scope="module")
+def text_directory(tmp_path_factory):
+    """Random words: no two splits share eight tokens in a row by chance."""
+    directory = tmp_path_factory.mktemp("text")
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(12)])
+    for split, lines in {"train": 40, "valid": 9, "test": 7}.items():
+        text = "".join(" ".join(rng.choice(words, rng.integers(3, 9))) + "\n" for _ in range(lines))
+        (directory / f"{split}.txt").write_text(text)
+    return str(directory)
+
+
+@pytest.fixture
+def small(text_directory):
+    """Arguments that make each task tiny: several cases a task, by name."""
+    language_model = dict(corpus="text", data_dir=text_directory, batch=3, window=9, eval_window=16)
+    return {
+        "language_model": {
+            "": language_model,
+            "random windows": language_model | dict(window_jitter=2.0, window_half=0.2),
+            "evaluation streams": language_model | dict(eval_batch=2, eval_warmup=4, eval_window=8),
+        },
+    }
+
+
+CASES = [("language_model", case) for case in ("", "random windows", "evaluation streams")]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: " ".join(filter(None, case)))
+def make(request, small):
+    name, case = request.param
+
+    def build(**changes) -> Task:
+        return make_task(name, **{"epochs": 2, "seed": 0} | small[name][case] | changes)
+
+    return build
+
+
+def steps(task, split):
+    return int(task.epoch_ends[0]) if split == "train" else task.steps[split]
+
+
+def batches(task, split):
+    for step in range(steps(task, split)):
+        yield task.batch(task.data, split, step, int(task.bucket(task.data, split, step)))
+
+
+def measured(task, split, predict):
+    """Mean metrics of `predict(batch) -> logits` over a split."""
+    sums = {}
+    for batch in batches(task, split):
+        for name, pair in task.metrics(predict(batch), batch).items():
+            sums[name] = sums.get(name, np.zeros(2)) + np.asarray(pair, np.float64)
+    return {name: value / count for name, (value, count) in sums.items()}
+
+
+def scored_targets(task, split):
+    """Targets with a weight, [N] or [N, O]."""
+    return np.concatenate(
+        [
+            np.asarray(b.targets).reshape(-1, *b.targets.shape[2:])
+            if b.weights is None
+            else np.asarray(b.targets)[np.asarray(b.weights) > 0]
+            for b in batches(task, split)
+        ]
+    )
+
+
+def test_every_task_is_tested(small):
+    assert set(small) == set(TASKS)
+    assert set(CASES) == {(name, case) for name, cases in small.items() for case in cases}
+
+
+def test_batches_are_a_pure_function_of_seed_split_and_step(make):
+    one, other = make(), make()
+    for split in SPLITS:
+        first = list(batches(one, split))
+        for left, right in zip(reversed(first), reversed(list(batches(other, split))), strict=True):
+            jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def test_shapes_and_types(make):
+    task = make()
+    for split in SPLITS:
+        assert len(task.buckets[split]) >= 1
+        assert steps(task, split) >= 1
+        for step, batch in enumerate(batches(task, split)):
+            bucket = task.bucket(task.data, split, step)
+            assert bucket.dtype == jnp.int32 and bucket.shape == ()
+            shape = (task.buckets[split][int(bucket)], task.batch_sizes[split])
+            assert batch.inputs.shape[:2] == batch.targets.shape[:2] == shape
+            if task.vocab is not None:
+                assert batch.inputs.dtype == jnp.int32 and int(batch.inputs.max()) < task.vocab
+                assert int(batch.inputs.min()) >= 0
+            else:
+                assert batch.inputs.shape[2:] == (task.input_dim,)
+            if batch.weights is not None:
+                assert batch.weights.shape == shape and batch.weights.dtype == jnp.float32
+            if batch.lengths is not None:
+                assert batch.lengths.shape == (shape[1],) and batch.lengths.dtype == jnp.int32
+            if batch.resets is not None:
+                assert batch.resets.shape == shape and batch.resets.dtype == bool
+            assert jnp.shape(batch.fresh) == ()
+        assert bool(next(batches(task, split)).fresh)  # no state leaks in from another pass
+
+
+def test_a_traced_step_gives_the_same_batch_and_one_compile(make):
+    task = make()
+    for split in SPLITS:
+        for bucket in range(len(task.buckets[split])):
+            traces = []
+
+            def batch_at(data, step, split=split, bucket=bucket, traces=traces):
+                traces.append(0)
+                return task.batch(data, split, step, bucket)
+
+            jitted = jax.jit(batch_at)
+            for step in range(steps(task, split)):
+                if int(task.bucket(task.data, split, step)) == bucket:
+                    plain = task.batch(task.data, split, step, bucket)
+                    jax.tree.map(np.testing.assert_array_equal, jitted(task.data, jnp.int32(step)), plain)
+            assert len(traces) <= 1
+
+
+def test_splits_are_disjoint(make):
+    """No sequence of one split occurs in another."""
+    task = make()
+    seen = {}
+    for split in SPLITS:
+        seen[split] = set()
+        for batch in batches(task, split):
+            pair = np.concatenate(
+                [
+                    np.moveaxis(np.asarray(x), 1, 0).reshape(x.shape[1], -1)[:, :9]
+                    for x in (batch.inputs, batch.targets)
+                ],
+                axis=1,
+            )
+            if batch.inputs.shape[0] >= 8:  # a tail of a token or two proves nothing
+                seen[split] |= {row.tobytes() for row in pair}
+        assert seen[split]
+    for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        assert not seen[one] & seen[other]
+
+
+def test_epochs_end_in_order_and_more_of_them_begin_with_the_fewer(make):
+    few, many = make(epochs=2), make(epochs=4)
+    assert few.epoch_ends.shape == (2,) and many.epoch_ends.shape == (4,)
+    assert (np.diff(many.epoch_ends, prepend=0) > 0).all()
+    np.testing.assert_array_equal(few.epoch_ends, many.epoch_ends[:2])
+
+
+def test_batch_axes_fit_the_data(make):
+    task = make()
+    jax.tree.map(lambda leaf, axis: None, task.data, task.batch_axes)  # same structure
+    assert any(axis == 0 for axis in jax.tree.leaves(task.batch_axes["train"]))
+    for name, leaf in task.data["train"].items():
+        if task.batch_axes["train"][name] == 0:
+            assert leaf.shape[0] == task.batch_sizes["train"]
+    for split in ("valid", "test"):
+        assert not jax.tree.leaves(task.batch_axes[split])  # only training is spread over devices
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(task.data))
+
+
+def test_chance_is_the_loss_of_the_best_constant_predictor(make):
+    task = make()
+    targets = scored_targets(task, "test")
+    if np.issubdtype(targets.dtype, np.integer):
+        share = np.bincount(targets.ravel(), minlength=task.outputs) / targets.size
+        constant = np.log(np.maximum(share, 1e-30))
+    else:
+        constant = targets.mean(0)
+    constant = jnp.asarray(constant, jnp.float32)
+    figures = measured(
+        task, "test", lambda b: jnp.broadcast_to(constant, (*b.inputs.shape[:2], task.outputs))
+    )
+    assert set(figures) == set(task.chance)
+    for name, value in figures.items():
+        np.testing.assert_allclose(value, task.chance[name], rtol=1e-5, err_msg=name)
+    # The best: any small change of the constant makes the first metric worse.
+    for direction in np.eye(task.outputs)[:3]:
+        worse = constant + jnp.asarray(0.3 * direction, jnp.float32)
+        moved = measured(
+            task, "test", lambda b, w=worse: jnp.broadcast_to(w, (*b.inputs.shape[:2], task.outputs))
+        )
+        name = next(iter(figures))
+        assert moved[name] >= figures[name]
+
+
+def perfect(task, batch):
+    if jnp.issubdtype(batch.targets.dtype, jnp.integer):
+        return 100.0 * jax.nn.one_hot(batch.targets, task.outputs)
+    return batch.targets
+
+
+def test_a_perfect_predictor_scores_perfectly(make):
+    task = make()
+    for split in ("valid", "test"):
+        figures = measured(task, split, lambda batch: perfect(task, batch))
+        assert figures.pop(next(iter(figures))) < 1e-6
+        if "accuracy" in figures:
+            assert figures["accuracy"] == 1.0
+
+
+def test_the_loss_trained_on_is_the_loss_measured(make):
+    task = make()
+    key = jax.random.key(0)
+    for batch in batches(task, "train"):
+        logits = jax.random.normal(key, (*batch.inputs.shape[:2], task.outputs))
+        values = task.loss(logits, batch)
+        assert values.shape == batch.inputs.shape[:2]
+        weights = jnp.ones_like(values) if batch.weights is None else batch.weights
+        total, count = next(iter(task.metrics(logits, batch).values()))
+        np.testing.assert_allclose(total, (values * weights).sum(), rtol=1e-5)
+        assert count == weights.sum()
+
+
+def test_report_and_facts_are_plain(make):
+    task = make()
+    figures = task.report({name: float(value) for name, value in task.chance.items()})
+    assert all(np.isfinite(value) for value in figures.values())
+    json.dumps(figures)
+    json.dumps(dict(task.facts))
+
+
+def test_wrong_names_are_told():
+    with pytest.raises(UserError, match="unknown task 'langage_model': did you mean 'language_model'"):
+        make_task("langage_model")
+    with pytest.raises(
+        UserError, match="unknown argument of the task 'language_model': 'windows': did you mean 'window'"
+    ):
+        make_task("language_model", windows=3)
