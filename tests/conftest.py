@@ -1,0 +1,47 @@
+"""What all tests share: one CPU device, a compile cache, and a way to run code on eight devices.
+
+The session has ONE device, as a user's laptop has: with eight, `train.run` would cut every test's batch in
+eight, and every computation would bring thread pools for eight. Code for several devices runs in a process
+of its own, by the fixture `on_devices`; put much into one script, for each costs seconds to start.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# By the environment, before jax is imported, so that the processes that tests start have them too.
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@pytest.fixture
+def on_devices() -> Callable[..., str]:
+    """(script, devices=8) -> its standard output; the test fails with its errors where it fails."""
+
+    def run(script: str, devices: int = 8) -> str:
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "PYTHONPATH": path,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, f"on {devices} devices:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
