@@ -21,6 +21,8 @@ class Explicit(NamedTuple):
       reads_consts: whether each of consts is used.
       reads_first: whether each leaf of the first argument is used at all. A leaf handed to a nested
         jit counts as used.
+      forwards: for each leaf of the result, the index among the leaves of all arguments of the one that it
+        is, untouched; None where it is a leaf of its own.
     """
 
     call: Callable[..., Any]
@@ -28,6 +30,7 @@ class Explicit(NamedTuple):
     consts: list[Array]
     reads_consts: list[bool]
     reads_first: list[bool]
+    forwards: list[int | None]
 
 
 def explicit(function: Callable[..., Any], *args: Tree) -> Explicit:
@@ -43,7 +46,12 @@ def explicit(function: Callable[..., Any], *args: Tree) -> Explicit:
     def call(consts: list[Array], *args: Tree) -> Any:
         return jax.tree.unflatten(treedef, jax.core.eval_jaxpr(jaxpr, consts, *jax.tree.leaves(args)))
 
-    first = jaxpr.invars[: len(jax.tree.leaves(args[0]))]
+    places = {var: index for index, var in enumerate(jaxpr.invars)}
     return Explicit(
-        call, out, closed.consts, [v in used for v in jaxpr.constvars], [v in used for v in first]
+        call,
+        out,
+        closed.consts,
+        reads_consts=[var in used for var in jaxpr.constvars],
+        reads_first=[var in used for var in jaxpr.invars[: len(jax.tree.leaves(args[0]))]],
+        forwards=[places.get(var) if isinstance(var, Var) else None for var in jaxpr.outvars],
     )
