@@ -37,14 +37,16 @@ def make(text=None, **changes):
 
 
 def read(task, split, first=0, last=None):
-    """The windows of steps [first, last), as lists of NumPy batches."""
+    """The windows of steps [first, last), as NumPy arrays; compiled once a bucket."""
+    batch_at = jax.jit(task.batch, static_argnums=(1, 3))
+    buckets = np.asarray(task.data[split]["bucket"])
     last = task.steps[split] if last is None else last
     for step in range(first, last):
-        bucket = int(task.bucket(task.data, split, step))
-        batch = task.batch(task.data, split, step, bucket)
+        bucket = int(buckets[step % len(buckets)])
+        batch = jax.tree.map(np.asarray, batch_at(task.data, split, step, bucket))
         assert batch.inputs.shape == batch.targets.shape
         assert batch.inputs.shape == (task.buckets[split][bucket], task.batch_sizes[split])
-        yield jax.tree.map(np.asarray, batch)
+        yield batch
 
 
 def join(batches, batch_size):
@@ -249,9 +251,8 @@ def test_a_batch_compiles_once_a_bucket(section):
         batches = [task.batch(data, "train", step, bucket) for bucket in range(len(task.buckets["train"]))]
         return task.bucket(data, "train", step), batches
 
-    for step in range(int(task.epoch_ends[-1])):
+    for step, plain in enumerate(read(task, "train", 0, int(task.epoch_ends[-1]))):
         bucket, batches = one(task.data, jnp.int32(step))
-        plain = task.batch(task.data, "train", step, int(bucket))
         jax.tree.map(np.testing.assert_array_equal, batches[int(bucket)], plain)
     assert len(traced) == 1
 
@@ -263,10 +264,11 @@ def test_rows_of_the_data_are_rows_of_the_batch():
         name: leaf[1:3] if task.batch_axes["train"][name] == 0 else leaf
         for name, leaf in task.data["train"].items()
     }
+    batch_at = jax.jit(task.batch, static_argnums=(1, 3))
     for step in range(int(task.epoch_ends[0])):
         bucket = int(task.bucket(task.data, "train", step))
-        whole = task.batch(task.data, "train", step, bucket)
-        own = task.batch({"train": part}, "train", step, bucket)
+        whole = batch_at(task.data, "train", step, bucket)
+        own = batch_at({"train": part}, "train", step, bucket)
         np.testing.assert_array_equal(own.targets, whole.targets[:, 1:3])
         np.testing.assert_array_equal(own.weights, whole.weights[:, 1:3])
         np.testing.assert_array_equal(own.lengths, whole.lengths[1:3])
@@ -275,8 +277,9 @@ def test_rows_of_the_data_are_rows_of_the_batch():
 def total(task, split, table):
     """Summed metrics of the predictor whose logits are a table [V, V] looked up by the input."""
     sums = {}
+    score = jax.jit(metrics)
     for batch in read(task, split):
-        for name, (value, count) in metrics(jnp.asarray(table)[batch.inputs], Batch(*batch)).items():
+        for name, (value, count) in score(table[batch.inputs], batch).items():
             old = sums.get(name, (0.0, 0.0))
             sums[name] = (old[0] + float(value), old[1] + float(count))
     return sums
@@ -401,9 +404,10 @@ def test_penn_treebank(monkeypatch, tmp_path):
     assert math.exp(task.chance["nats"]) == pytest.approx(561.35, abs=0.01)
     constant = jnp.log(jnp.bincount(task.corpus.tokens["train"], length=10000) / 929589)
     sums = np.zeros(2)
+    score = jax.jit(metrics)
     for batch in read(task, "test", 0, 3):
         sums += [
-            float(x) for x in metrics(jnp.broadcast_to(constant, (*batch.inputs.shape, 10000)), batch)["nats"]
+            float(x) for x in score(jnp.broadcast_to(constant, (*batch.inputs.shape, 10000)), batch)["nats"]
         ]
     shares = np.bincount(task.corpus.tokens["train"], minlength=10000) / 929589
     expected = -np.log(shares[task.corpus.tokens["test"][: 3 * 512]])

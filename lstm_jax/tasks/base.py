@@ -58,9 +58,10 @@ class Task(NamedTuple):
       batch_sizes: split -> B.
       loss: (logits [T, B, O], batch) -> [T, B] nats (or squared error), unreduced and unmasked: what is
         trained on.
-      metrics: (logits [T, B, O], batch) -> Metrics; the first named is the loss in nats.
-      chance: metric -> its value on the test split for the best predictor that ignores the input; closed
-        form.
+      metrics: (logits [T, B, O], batch) -> Metrics. Which one is the loss, `chance` tells: jit sorts the
+        keys of what it returns.
+      chance: metric -> its value on the test split for the best predictor that ignores the input, in closed
+        form; the metrics of `metrics`, the loss first.
       report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
       facts: what a run should print and record about the data (token counts, unk rate, baselines):
         plain numbers and strings, fit for JSON.
