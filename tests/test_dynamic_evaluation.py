@@ -12,7 +12,7 @@ from lstm_jax.pytrees import FIXED, named_leaves
 
 FIRST = 2
 VOCAB = 7
-NUMBERS = {"rate": 3e-3, "decay": 0.02, "eps": 1e-3}
+NUMBERS = {"rate": 2e-2, "decay": 0.02, "eps": 1e-3}
 
 
 def make(**options):

@@ -111,6 +111,6 @@ def make_cache_evaluator(
             WINDOWS_PER_CALL,
             progress,
         )
-        return figures(total, int(stream.count))
+        return figures(total, int(stream.length))
 
     return evaluate

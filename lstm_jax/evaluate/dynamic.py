@@ -216,6 +216,6 @@ def make_dynamic_evaluator(model: Model, tokens: Any, first: int, *, window: int
                 f"dynamic evaluation at rate {rate:g} left the finite numbers: lower evaluate.dynamic_rate, "
                 "or raise evaluate.dynamic_eps or evaluate.dynamic_decay"
             )
-        return figures(total, int(stream.count))
+        return figures(total, int(stream.length))
 
     return evaluate

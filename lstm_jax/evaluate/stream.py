@@ -23,12 +23,12 @@ class Stream(NamedTuple):
     Attributes:
       inputs: [windows, T] int32: the token before each target.
       targets: [windows, T] int32.
-      count: int32 scalar N: tokens that are real; those after them are padding.
+      length: int32 scalar N: tokens that are real; those after them are padding.
     """
 
     inputs: Array
     targets: Array
-    count: Array
+    length: Array
 
 
 class Window(NamedTuple):
@@ -71,8 +71,8 @@ def make_stream(tokens: Any, first: int, window: int) -> Stream:
 
 def window_at(stream: Stream, step: Array) -> Window:
     """The window of number `step`, which may be traced."""
-    length = stream.inputs.shape[1]
-    scored = step * length + jnp.arange(length) < stream.count
+    window = stream.inputs.shape[1]
+    scored = step * window + jnp.arange(window) < stream.length
     return Window(stream.inputs[step][:, None], stream.targets[step][:, None], scored[:, None])
 
 
