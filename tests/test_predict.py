@@ -105,8 +105,8 @@ def test_draws_follow_the_softmax(words, temperature):
     assert found[words.vocabulary.unk] == 0
     used = expected > 0
     chi_square = np.sum((found[used] - expected[used]) ** 2 / expected[used])
-    # 10 degrees of freedom: the seed is fixed, and 35 is passed by chance once in ten thousand
-    assert used.sum() == 11 and chi_square < 35
+    # 9 degrees of freedom: the seed is fixed, and 34 is passed by chance once in ten thousand
+    assert used.sum() == 10 and chi_square < 34
 
 
 def test_unknown_may_be_allowed(words):
@@ -167,8 +167,8 @@ def test_options_out_of_range(words, options):
 
 def test_set_for_reading(words, characters):
     vocabulary = words.vocabulary
-    tokens = "it did n't work , he said ( too ) : the cat 's $ N <eos> <unk> a . <eos>".split()
-    assert readable(vocabulary, tokens) == "it didn't work, he said (too): the cat's $N\n<unk> a.\n"
+    text = "it did n't work , he said ( too ) : the cat 's $ N <eos> <unk> a . <eos>"
+    assert readable(vocabulary, text.split()) == "it didn't work, he said (too): the cat's $N\n<unk> a.\n"
     (sample,) = words.generate("a dog sat , too", 2)
     assert sample.text.startswith("a dog sat, too") and sample.raw.startswith("a dog sat , too")
     (sample,) = characters.generate("hell", 6)
@@ -328,9 +328,9 @@ def test_character_level_penn_treebank_trims_lines(run, characters, tmp_path):
 def command(name, *arguments, text="", status=0):
     found = subprocess.run(
         [sys.executable, ROOT / "experiments" / f"{name}.py", *arguments],
-        input=text.encode() if isinstance(text, str) else text,
+        input=text.encode(),
         capture_output=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
     )
     assert found.returncode == status, found.stderr.decode()
@@ -373,12 +373,8 @@ def test_score_command(run, words, tmp_path):
     ("name", "arguments", "text", "message"),
     [
         ("score", [], "", "is empty"),
-        ("score", [], b"good\nb\xffd\n", "standard input, line 2 is not UTF-8"),
-        ("score", ["--file=nowhere.txt"], "", "cannot read nowhere.txt: No such file"),
         ("generate", ["--top_p=2"], "", "top_p=2.0 is not possible"),
         ("generate", ["the", "cat"], "", "unexpected argument 'the'"),
-        ("generate", ["--run=nowhere"], "", "there is no directory"),
-        ("generate", ["--run="], "", "give --run=DIR"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -400,15 +396,15 @@ def test_help_names_every_flag(name):
 def test_a_closed_pipe_is_no_error(run):
     program = f"{sys.executable} experiments/score.py --run={run.root} --per_token"
     found = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; yes 'the cat' | head -n 4000 | {program} | head -n 2"],
+        ["bash", "-c", f"yes 'the cat' | head -n 4000 | {program} | head -n 2"],
         capture_output=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
     )
     assert found.stderr.decode() == "" and len(found.stdout.splitlines()) == 2
 
 
-def test_lines_of_a_file(tmp_path, capsys):
+def test_lines_of_a_file(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\n\n\xef\xbb\xbfone\ntwo")
     assert list(standard_input.read_lines(str(path)))[-1] == "two"
@@ -417,5 +413,12 @@ def test_lines_of_a_file(tmp_path, capsys):
     path.write_bytes(b" \n\n")
     with pytest.raises(UserError, match="is empty"):
         list(standard_input.read_lines(str(path)))
+    path.write_bytes(b"good\nb\xffd\n")
+    with pytest.raises(UserError, match="text, line 2 is not UTF-8"):
+        list(standard_input.read_lines(str(path)))
     with pytest.raises(UserError, match="Is a directory"):
         standard_input.read_lines(str(tmp_path))
+    with pytest.raises(UserError, match=r"nowhere: No such file"):
+        standard_input.read_lines(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="give --run=DIR"):
+        standard_input.check_arguments([], "")
