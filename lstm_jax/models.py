@@ -185,14 +185,12 @@ def recurrent(
         return tuple(layer.carry(p, batch) for layer, p in zip(stack, params["layers"], strict=True))
 
     def head(params: Params, states: Array) -> Array:
-        states = states.astype(compute)
-        if tied:
-            table = params["embedding"].astype(compute)
-            logits = jnp.einsum("...h,vh->...v", states, table, preferred_element_type=jnp.float32)
-        else:
-            table = params["head"]["w"].astype(compute)
-            logits = jnp.einsum("...h,hv->...v", states, table, preferred_element_type=jnp.float32)
-        return logits + params["head"]["b"]
+        # One matrix of T * B rows: with [T, B, V] logits XLA's CPU compiler copies their whole gradient into
+        # another order ahead of the weight's gradient, a tenth of the step (experiments/LOG.md).
+        rows = states.reshape(-1, states.shape[-1]).astype(compute)
+        weight = params["embedding"].T if tied else params["head"]["w"]
+        logits = jnp.dot(rows, weight.astype(compute), preferred_element_type=jnp.float32)
+        return (logits + params["head"]["b"]).reshape(*states.shape[:-1], outputs)
 
     def apply(
         params: Params,
