@@ -33,7 +33,7 @@ def fit(
     unknown = [name for name in found if name not in wanted]
     if unknown:
         raise UserError(f"{source}: {unknown[0]} is not part of this LSTM; allowed: {', '.join(wanted)}")
-    return {name: np.array(found[name], np.float32) for name in wanted}
+    return {name: np.asarray(found[name]).astype(np.float32) for name in wanted}
 
 
 def lstm_leaves(params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

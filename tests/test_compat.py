@@ -1,0 +1,157 @@
+"""Weights in and out: round trips, refusals that name the leaf, and any Cell inside linen.RNN."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax import cells
+from lstm_jax.compat.linen import LinenCell, lstm_from_linen, lstm_to_linen
+from lstm_jax.compat.nnx import lstm_from_nnx, lstm_to_nnx
+from lstm_jax.compat.torch import lstm_from_torch, lstm_to_torch
+from lstm_jax.errors import UserError
+from tests import step_loop
+
+T, B, D, H = 5, 3, 4, 6
+
+
+def parameters(seed=0, input_dim=D, **options):
+    return cells.lstm(H, init="uniform(0.5)", **options).init(jax.random.key(seed), input_dim)
+
+
+def close(actual, desired):
+    np.testing.assert_allclose(actual, desired, rtol=1e-5, atol=1e-6)
+
+
+ROUND_TRIPS = {
+    "linen": lambda p: lstm_from_linen(lstm_to_linen(p), input_dim=D, hidden=H),
+    "nnx": lambda p: lstm_from_nnx(lstm_to_nnx(p), input_dim=D, hidden=H),
+    "torch": lambda p: lstm_from_torch(lstm_to_torch([p]), input_dim=D, hidden=H)[0],
+}
+
+
+@pytest.mark.parametrize("where", ROUND_TRIPS)
+def test_round_trip_is_exact(where):
+    params = parameters()
+    back = ROUND_TRIPS[where](params)
+    assert set(back) == set(params)
+    for leaf in params:
+        assert back[leaf].dtype == np.float32
+        np.testing.assert_array_equal(back[leaf], params[leaf])
+
+
+@pytest.mark.parametrize("where", ROUND_TRIPS)
+def test_a_frozen_forget_bias_goes_along_in_b(where):
+    cell = cells.lstm(H, forget_bias="timescale(9)", forget_bias_trainable=False)
+    params = cell.init(jax.random.key(0), D)
+    back = ROUND_TRIPS[where](params)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+    ys = step_loop.run(cells.lstm(H), back, xs)[1]
+    np.testing.assert_array_equal(ys, step_loop.run(cell, params, xs)[1])
+
+
+def test_torch_biases_are_merged_and_layers_kept_apart():
+    layers = [parameters(0), parameters(1, H)]
+    state = lstm_to_torch(layers)
+    assert len(state) == 8 and not state["bias_hh_l1"].any()
+    state["bias_hh_l1"] = np.ones(4 * H, np.float32)
+    first, second = lstm_from_torch(state, input_dim=D, hidden=H, layers=2)
+    np.testing.assert_array_equal(first["b"], layers[0]["b"])
+    np.testing.assert_allclose(second["b"], layers[1]["b"] + 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(second["w_x"], layers[1]["w_x"])
+
+
+def test_a_two_layer_torch_lstm_equals_two_of_ours():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.LSTM(D, H, num_layers=2)
+    one, two = lstm_from_torch(module.state_dict(), input_dim=D, hidden=H, layers=2)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+    cell = cells.lstm(H)
+    ys = step_loop.run(cell, two, step_loop.run(cell, one, xs)[1])[1]
+    close(ys, module(torch.tensor(np.asarray(xs)))[0].detach())
+
+
+def test_misfits_are_refused_by_leaf_and_both_shapes():
+    params = parameters()
+    linen, state, pure = lstm_to_linen(params), lstm_to_torch([params]), lstm_to_nnx(params)
+    with pytest.raises(UserError, match=r"ii/kernel has shape \(4, 6\), this LSTM needs \(5, 6\)"):
+        lstm_from_linen(linen, input_dim=5, hidden=H)
+    with pytest.raises(UserError, match=r"weight_ih_l0 has shape \(24, 4\), this LSTM needs \(28, 4\)"):
+        lstm_from_torch(state, input_dim=D, hidden=7)
+    with pytest.raises(UserError, match=r"dense_i/kernel has shape \(4, 24\), this LSTM needs \(9, 24\)"):
+        lstm_from_nnx(pure, input_dim=9, hidden=H)
+    with pytest.raises(UserError, match=r"weight_ih_l1 is missing; it should have shape \(24, 6\)"):
+        lstm_from_torch(state, input_dim=D, hidden=H, layers=2)
+    with pytest.raises(UserError, match="weight_hr_l0 is not part of this LSTM"):
+        lstm_from_torch(state | {"weight_hr_l0": np.zeros((2, H))}, input_dim=D, hidden=H)
+    with pytest.raises(UserError, match="hg/bias is missing"):
+        lstm_from_linen(linen | {"hg": {"kernel": linen["hg"]["kernel"]}}, input_dim=D, hidden=H)
+
+
+def test_other_cells_are_refused():
+    gru = cells.gru(H).init(jax.random.key(0), D)
+    for convert in (lstm_to_linen, lstm_to_nnx, lambda p: lstm_to_torch([p])):
+        with pytest.raises(UserError, match=r"w_x has shape \(4, 3, 6\); the parameters of an LSTM"):
+            convert(gru)
+    with pytest.raises(UserError, match=r"w_h has shape \(6, 4, 5\), this LSTM needs \(6, 4, 6\)"):
+        lstm_to_linen(parameters() | {"w_h": np.zeros((H, 4, 5))})
+    with pytest.raises(UserError, match=r"one hidden size, these layers \[6, 8\]"):
+        lstm_to_torch([parameters(), cells.lstm(8).init(jax.random.key(0), H)])
+
+
+# ---------------------------------------------------------------- the adapter
+
+
+@pytest.mark.parametrize("name", cells.CELLS)
+def test_any_cell_runs_under_linen_rnn(name):
+    cell = cells.make_cell(name, H)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+    module = nn.RNN(LinenCell(cell), time_major=True, return_carry=True)
+    variables = module.init(jax.random.key(0), xs)
+    carry, ys = module.apply(variables, xs)
+    expected = step_loop.run(cell, variables["params"]["cell"]["cell"], xs)
+    jax.tree.map(close, (carry, ys), expected[:2])
+
+
+def test_linen_rnn_batch_major_lengths_and_extra_batch_axes():
+    cell = cells.lstm(H)
+    module = nn.RNN(LinenCell(cell), return_carry=True)
+    xs = jax.random.normal(jax.random.key(1), (2, B, T, D))
+    variables = module.init(jax.random.key(0), xs)
+    carry, ys = module.apply(variables, xs)
+    assert ys.shape == (2, B, T, H) and carry.h.shape == (2, B, H)
+    flat = jnp.moveaxis(xs.reshape(2 * B, T, D), 1, 0)
+    expected = step_loop.run(cell, variables["params"]["cell"]["cell"], flat)[1]
+    close(jnp.moveaxis(ys.reshape(2 * B, T, H), 1, 0), expected)
+    lengths = jnp.array([1, 3, T])
+    carry, _ = module.apply(variables, xs[0], seq_lengths=lengths)
+    for b in range(B):
+        close(carry.h[b], ys[0, b, lengths[b] - 1])
+
+
+def test_the_adapter_equals_linens_own_cell_with_the_same_weights():
+    params = parameters()
+    xs = jax.random.normal(jax.random.key(1), (B, T, D))
+    ys = nn.RNN(LinenCell(cells.lstm(H))).apply({"params": {"cell": {"cell": params}}}, xs)
+    theirs = nn.RNN(nn.OptimizedLSTMCell(H)).apply({"params": {"cell": lstm_to_linen(params)}}, xs)
+    close(ys, theirs)
+
+
+def test_the_adapter_runs_wrapped_cells_as_in_evaluation():
+    cell = cells.zoneout(cells.weight_drop(cells.lstm(H), 0.5), 0.3, 0.3)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+    module = nn.RNN(LinenCell(cell), time_major=True)
+    variables = module.init(jax.random.key(0), xs)
+    expected = step_loop.run(cell, variables["params"]["cell"]["cell"], xs)[1]
+    close(module.apply(variables, xs), expected)
+
+
+def test_the_adapter_asks_for_a_learned_first_carry():
+    plain = cells.lstm(H)
+    learned = plain._replace(
+        carry=lambda params, batch: cells.LSTMCarry(*jnp.broadcast_to(params["start"], (2, batch, H)))
+    )
+    xs = jnp.zeros((B, T, D))
+    with pytest.raises(UserError, match="'lstm' learns its initial carry 'start': pass initial_carry"):
+        nn.RNN(LinenCell(learned)).init(jax.random.key(0), xs)
