@@ -1,0 +1,151 @@
+"""What a run says of itself: what it is about to train, and in the end figures, pictures, result.json."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from lstm_jax import corpora, evaluate, predict, pytrees
+from lstm_jax.analysis.curves import learning_curve
+from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.interrupts import Interrupts
+from lstm_jax.metrics import read_metrics, write_result
+from lstm_jax.models import Model
+from lstm_jax.notation import Params
+from lstm_jax.provenance import provenance
+from lstm_jax.run_directory import RunDirectory, RunPaths
+from lstm_jax.tasks.base import Task
+
+__all__ = ["announce", "best_params", "finish", "shapes", "shown"]
+
+log = logging.getLogger(__name__)
+
+SHOWN = ("loss", "perplexity", "accuracy", "tokens_per_second")
+BASELINES = ("uniform", "unigram", "bigram")
+
+
+def shown(figures: Mapping[str, float]) -> list[str]:
+    """The names in `figures` that a person wants on a line."""
+    return [name for name in SHOWN if name in figures]
+
+
+def announce(task: Task, model: Model, params: Params, directory: RunDirectory) -> None:
+    """Logs data, size, devices and backend, and stores the vocabulary that predicting needs."""
+    if task.corpus is not None:
+        corpora.write_vocabulary(task.corpus.vocabulary, directory.vocabulary)
+    for name, fact in task.facts.items():
+        log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
+    device = jax.devices()[0]
+    log.info(
+        "%s parameters; %d %s device(s); backend %s: %s; run directory %s",
+        f"{pytrees.count(params):,}", jax.device_count(), device.platform, model.backend, model.why, directory.root,
+    )  # fmt: skip
+
+
+def shapes(params: Params) -> Params:
+    """The shape, dtype and place of each parameter, without its values."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), params)
+
+
+def best_params(path: str, like: Params) -> Params:
+    """The best parameters of the run in `path`.
+
+    Raises:
+      UserError: there are none, or they do not fit `like`.
+    """
+    with Checkpoints(RunPaths(path).checkpoints, read_only=True) as checkpoints:
+        return checkpoints.restore_best(like)[0]
+
+
+def finish(
+    c: ConfigDict,
+    task: Task,
+    model: Model,
+    like: Params,
+    directory: RunDirectory,
+    interrupts: Interrupts,
+    *,
+    step: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Evaluates the best checkpoint, draws the learning curve, writes result.json and prints what matters.
+
+    Args:
+      c, task, model, directory: of the run.
+      like: parameters that tell structure and place.
+      interrupts: heard between compiled calls; nothing is lost, for all of this can be done again.
+      step: training steps done.
+      seconds: spent in training.
+    """
+    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
+        params, info = checkpoints.restore_best(like)
+
+    def listen(done: int, total: int) -> None:
+        interrupts.check("stopped in the final evaluation; the same command does it again")
+
+    figures: dict[str, dict[str, dict[str, float]]] = {"static": {}}
+    for split in ("valid", "test"):
+        figures["static"][split] = evaluate.make_evaluator(task, model, split)(params, listen)
+    if task.corpus is not None:
+        figures |= _adaptive(c, task, model, params, listen)
+    result = {
+        "best_step": info["step"],
+        "steps": step,
+        "seconds": seconds,
+        "parameters": pytrees.count(params),
+        "backend": model.backend,
+        "figures": figures,
+        "facts": dict(task.facts),
+        "config": c.to_dict(),
+        **provenance(),
+    }
+    levels = {name: task.facts[f"valid_{name}_perplexity"] for name in BASELINES if f"valid_{name}_perplexity" in task.facts}
+    learning_curve(read_metrics(directory.root), levels=levels, title=directory.root.name).savefig(directory.curves, dpi=150)
+    write_result(directory.root, result)
+    _print(task, result, directory)
+    if task.corpus is not None and c.evaluate.sample:
+        model_of_run = predict.LanguageModel(model, params, task.corpus.vocabulary)
+        (sample,) = model_of_run.generate(c.evaluate.sample_prompt, c.evaluate.sample, seed=c.seed)
+        print(f"\na sample of {c.evaluate.sample} tokens:\n{sample.text}", flush=True)
+    return result
+
+
+def _adaptive(c: ConfigDict, task: Task, model: Model, params: Params, listen: Any) -> dict[str, Any]:
+    """Dynamic evaluation and the neural cache, where the config asks for them: columns of their own."""
+    e, first, found = c.evaluate, task.corpus.vocabulary.eos, {}
+    tokens = {split: task.corpus.tokens[split] for split in ("valid", "test")}
+    if e.dynamic:
+        statistics = evaluate.gradient_statistics(
+            model, params, task.corpus.tokens["train"], first, window=e.dynamic_window, progress=listen
+        )
+        found["dynamic"] = {
+            split: evaluate.make_dynamic_evaluator(model, text, first, window=e.dynamic_window)(
+                params, statistics, rate=e.dynamic_rate, decay=e.dynamic_decay, eps=e.dynamic_eps, progress=listen
+            )
+            for split, text in tokens.items()
+        }
+    if e.cache:
+        found["cache"] = {
+            split: evaluate.make_cache_evaluator(model, text, first, size=e.cache_size)(
+                params, theta=e.cache_theta, lam=e.cache_lambda, progress=listen
+            )
+            for split, text in tokens.items()
+        }
+    return found
+
+
+def _print(task: Task, result: Mapping[str, Any], directory: RunDirectory) -> None:
+    """The table at the end of a run, on the standard output."""
+    print(f"\nbest checkpoint: step {result['best_step']}; {result['seconds']:.0f} s of training")
+    print(f"{'':24}{'valid':>12}{'test':>12}")
+    for name in BASELINES:
+        row = [task.facts.get(f"{split}_{name}_perplexity", task.facts.get(f"{name}_perplexity")) for split in ("valid", "test")]
+        if None not in row:
+            print(f"{name + ' perplexity':24}{row[0]:12.2f}{row[1]:12.2f}")
+    for column, splits in result["figures"].items():
+        for metric in splits["valid"]:
+            if metric == "perplexity" or (column == "static" and metric == "accuracy"):
+                print(f"{column + ' ' + metric:24}{splits['valid'][metric]:12.4g}{splits['test'][metric]:12.4g}")
+    print(f"curve {directory.curves}\nresult {directory.result}", flush=True)
