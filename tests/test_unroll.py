@@ -116,22 +116,25 @@ def noise(tree, seed):
 
 
 def weigh(out, seed=5):
-    """A scalar that depends on every number of the output, each with a random weight of its own."""
-    shapes = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), out)
-    total = jax.tree.map(lambda a, w: jnp.sum(a.astype(float) * w.astype(float)), out, noise(shapes, seed))
-    return sum(jax.tree.leaves(total))
+    """A scalar that depends on every number of the output, each with a random weight of its own.
+
+    The weights are NumPy's: constants of the program, where jax.random would be most of what is compiled.
+    """
+    rng = np.random.default_rng(seed)
+    terms = [jnp.sum(leaf.astype(float) * rng.standard_normal(leaf.shape)) for leaf in jax.tree.leaves(out)]
+    return sum(terms)
 
 
-def values_and_gradients(cell, params, xs, carry, **options):
-    """Jitted: the outputs, and the gradients of `weigh` with respect to params, xs and carry."""
+def values_and_gradients(cell, params, xs, carry, *, backend="scan", **options):
+    """The outputs, and the gradients of `weigh` with respect to params, xs and carry."""
 
     def loss(params, xs, carry):
-        out = unroll.unroll(cell, params, xs, carry, **options)
+        out = unroll.unroll(cell, params, xs, carry, backend=backend, **options)
         return weigh(out), out
 
-    (_, out), gradients = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True, allow_int=True))(
-        params, xs, carry
-    )
+    both = jax.value_and_grad(loss, (0, 1, 2), has_aux=True, allow_int=True)
+    # The loop runs op by op: its small ops are compiled once for all tests, its whole once for each.
+    (_, out), gradients = (both if backend == "loop" else jax.jit(both))(params, xs, carry)
     return out, gradients
 
 
@@ -468,10 +471,13 @@ def test_an_unused_trace_costs_nothing(name, chunk):
     steps = 23  # a number that no other axis has
     params, xs, carry = setup(cell, steps=steps)
 
+    def squares(tree):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
+
     def gradient(cell, *, trace=False):
         def loss(params):
             out = unroll.unroll(cell, params, xs, carry, chunk=chunk)
-            return jnp.sum(out.ys**2) + (weigh(out.trace) if trace else 0.0)
+            return squares(out.ys) + (squares(out.trace) if trace else 0.0)
 
         return lambda params: jax.grad(loss)(params)
 
