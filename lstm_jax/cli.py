@@ -32,16 +32,6 @@ def with_config(default: str) -> None:
     )
 
 
-def _overrides(arguments: Sequence[str]) -> list[str]:
-    """The dotted field names overridden on the command line."""
-    names = []
-    for argument in arguments:
-        body = argument.lstrip("-")
-        if argument.startswith("-") and (body.startswith("config.") or body.startswith("noconfig.")):
-            names.append(body.split("=", 1)[0].split(".", 1)[1])
-    return names
-
-
 def _check_field(config: ConfigDict, name: str) -> None:
     """Raises UserError unless the dotted `name` is a field of `config`."""
     section, walked = config, []
@@ -59,13 +49,10 @@ def _check_field(config: ConfigDict, name: str) -> None:
         raise UserError(f"config field {name!r} is a section: set one of its fields: {', '.join(sorted(section))}")
 
 
-def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    plain, overrides = [], []
-    for argument in argv:
-        body = argument.lstrip("-")
-        is_override = argument.startswith("-") and (body.startswith("config.") or body.startswith("noconfig."))
-        (overrides if is_override else plain).append(argument)
-    return plain, overrides
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    """The dotted field names overridden on the command line."""
+    bodies = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
+    return [b.split("=", 1)[0].split(".", 1)[1] for b in bodies if b.startswith(("config.", "noconfig."))]
 
 
 def read_flags(argv: Sequence[str]) -> list[str]:
@@ -75,20 +62,19 @@ def read_flags(argv: Sequence[str]) -> list[str]:
       UserError: an unknown flag, config file, variant or field, or a value of the wrong type, in one line.
     """
     values = flags.FLAGS
-    plain, overrides = _split_overrides(argv)
     try:
-        rest = values(plain)
-        if overrides and "config" in values:
-            config = values["config"].value
-            for name in _overrides(overrides):
-                _check_field(config, name)
-            values.unparse_flags()
-            rest = values([*plain[:1], *overrides, *plain[1:]])
+        if "config" in values:
+            # The config alone first, for ml_collections meets an unknown field with a traceback.
+            alone = flags.FlagValues()
+            config_flags.DEFINE_config_file("config", values["config"].default, flag_values=alone)
+            alone([a for a in argv[:1]] + [a for a in argv[1:] if a.lstrip("-").startswith("config=")])
+            for name in _overrides(argv):
+                _check_field(alone["config"].value, name)
+        return values(list(argv))[1:]
     except flags.Error as error:
-        raise UserError(f"{error}; see --help") from error
+        raise UserError(f"{' '.join(str(error).split())}; see --help") from error
     except FileNotFoundError as error:
-        raise UserError(f"no config file at the path given to --config ({str(error).splitlines()[0]})") from error
-    return rest[1:]
+        raise UserError(f"{' '.join(str(error).split())}; give --config=configs/NAME.py") from error
 
 
 def _name_of(config_path: str) -> str:
