@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
             over_time="mean",  # mean over the window's tokens | sum over T of the mean over B (Zaremba 2014)
             l1=0.0,  # coefficient a: adds a * sum |w|
             l2=0.0,  # coefficient a: adds a/2 * sum w^2, so that its gradient is a * w
-            penalty="loss",  # loss (clipped with it) | gradient (after clipping, as torch) | decoupled (AdamW)
+            penalty="loss",  # loss (clipped with it) | gradient (after clipping: torch) | decoupled (AdamW)
             penalty_mask=(".*",),  # regular expressions over parameter names that l1 and l2 act on
             ar=0.0,  # activation regularisation: a * mean(dropped h^2) (Merity 2017)
             tar=0.0,  # temporal activation regularisation: a * mean((h_t+1 - h_t)^2)
@@ -89,7 +89,7 @@ def get_config() -> ConfigDict:
             decay_factor=1.0,  # decay: divisor of the rate each later epoch; plateau: divisor each time
             warmup=0,  # cosine: epochs of linear warm-up
             average=False,  # averaged SGD; evaluation then uses the averaged weights
-            average_after=5,  # NT-ASGD: evaluations without a new best before averaging starts (n); -1: at once
+            average_after=5,  # NT-ASGD: n, evaluations without a new best before it starts; -1: at once
             scale_by_length=False,  # learning rate times (tokens of this window) / window (AWD-LSTM)
         )
     )

@@ -20,7 +20,7 @@ def get_config(variant: str = "200,tied") -> ConfigDict:
     width, _, tied = variant.partition(",")
     rate = lookup(DROPOUT, width, "width of configs/pytorch_examples.py")
     if tied not in ("", "tied"):
-        raise UserError(f"unknown variant {variant!r} of configs/pytorch_examples.py: allowed: WIDTH or WIDTH,tied")
+        raise UserError(f"unknown variant {variant!r} of pytorch_examples.py: allowed: WIDTH or WIDTH,tied")
     config = base.get_config()
     config.task.corpus = "ptb"
     config.task.batch = 20

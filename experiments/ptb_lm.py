@@ -6,7 +6,7 @@ USAGE = """
 Trains a language model, evaluates its best checkpoint on valid and test, and samples from it.
 
   python experiments/ptb_lm.py --config=configs/quickstart.py
-  python experiments/ptb_lm.py --config=configs/zaremba.py:small --config.task.data_dir=DIR --workdir=runs/small
+  python experiments/ptb_lm.py --config=configs/zaremba.py:small --config.task.data_dir=DIR
 
 Started again in the same --workdir, a run goes on where it stopped. Ctrl-C and SIGTERM save first.
 Every field that --config.section.field=value can set is in configs/base.py, with its unit and source.

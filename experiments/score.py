@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     print(
         json.dumps({"lines": number, "total": whole})
         if FLAGS.json
-        else row("total", whole, f"{number} lines")
+        else row("total", whole, f"{number} line{'s' * (number > 1)}")
     )
     sys.stdout.flush()
 

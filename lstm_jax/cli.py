@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -16,37 +17,38 @@ from ml_collections import ConfigDict, config_flags
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 
-__all__ = ["launch", "read_flags", "with_config"]
+__all__ = ["config_and_workdir", "define", "guarded", "launch", "read_flags", "with_config"]
 
 EXIT_USAGE = 2
 """Exit status of everything that a UserError reports."""
 
 
 def with_config(default: str) -> None:
-    """Defines `--config` (a file, `file.py:variant`; fields by `--config.section.field=value`) and `--workdir`."""
+    """Gives the command `--config` (`file.py[:variant]`, and `--config.section.field=value`) and `--workdir`.
+
+    `--config` itself is defined by `launch`: ml_collections reads the command line while defining it.
+    """
+    _DEFAULT_CONFIG.append(default)
+    define(
+        "string",
+        "workdir",
+        "",
+        "Directory of the run; started again in it, a run goes on. Default: runs/NAME.",
+    )
+
+
+def _define_config(default: str, argv: Sequence[str]) -> None:
+    """Defines --config, after a look at it alone: ml_collections meets an unknown field with a traceback."""
+    alone = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", default, flag_values=alone, sys_argv=[])
+    alone([argv[0], *(a for a in argv[1:] if a.lstrip("-").startswith("config="))])
+    config: Any = alone["config"].value
+    config.keys()  # a file that could not be loaded raises only when its config is used
+    for name in _overrides(argv):
+        _check_field(config, name)
     config_flags.DEFINE_config_file(
-        "config", default, "Experiment: configs/NAME.py[:variant]. Override: --config.section.field=value.", lock_config=True
+        "config", default, "Experiment: configs/NAME.py[:variant].", sys_argv=list(argv)
     )
-    flags.DEFINE_string(
-        "workdir", "", "Directory of the run; started again in the same one, a run goes on. Default: runs/NAME."
-    )
-
-
-def _check_field(config: ConfigDict, name: str) -> None:
-    """Raises UserError unless the dotted `name` is a field of `config`."""
-    section, walked = config, []
-    for part in name.split("."):
-        where = ".".join(walked) or "the config"
-        if not isinstance(section, ConfigDict):
-            raise UserError(f"unknown config field {name!r}: {where} is a value and has no fields; try --config.{where}=VALUE")
-        if part not in section:
-            near = difflib.get_close_matches(part, list(section), n=1)
-            hint = f"did you mean {'.'.join([*walked, near[0]])!r}? " if near else ""
-            raise UserError(f"unknown config field {name!r}: {hint}fields of {where}: {', '.join(sorted(section))}")
-        walked.append(part)
-        section = section[part]
-    if isinstance(section, ConfigDict):
-        raise UserError(f"config field {name!r} is a section: set one of its fields: {', '.join(sorted(section))}")
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -55,26 +57,46 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
     return [b.split("=", 1)[0].split(".", 1)[1] for b in bodies if b.startswith(("config.", "noconfig."))]
 
 
+def _check_field(config: ConfigDict, name: str) -> None:
+    """Raises UserError unless the dotted `name` is a field of `config`."""
+    section: Any = config
+    walked: list[str] = []
+    for part in name.split("."):
+        where = ".".join(walked) or "the config"
+        if not isinstance(section, ConfigDict):
+            raise UserError(
+                f"unknown config field {name!r}: {where} is a value and has no fields; "
+                f"try --config.{where}=VALUE"
+            )
+        if part not in section:
+            near = difflib.get_close_matches(part, list(section), n=1)
+            hint = f"did you mean {'.'.join([*walked, near[0]])!r}? " if near else ""
+            fields = ", ".join(sorted(section))
+            raise UserError(f"unknown config field {name!r}: {hint}fields of {where}: {fields}")
+        walked.append(part)
+        section = section[part]
+    if isinstance(section, ConfigDict):
+        raise UserError(
+            f"config field {name!r} is a section: set one of its fields: {', '.join(sorted(section))}"
+        )
+
+
 def read_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; returns the positional arguments.
 
     Raises:
       UserError: an unknown flag, config file, variant or field, or a value of the wrong type, in one line.
     """
-    values = flags.FLAGS
     try:
-        if "config" in values:
-            # The config alone first, for ml_collections meets an unknown field with a traceback.
-            alone = flags.FlagValues()
-            config_flags.DEFINE_config_file("config", values["config"].default, flag_values=alone)
-            alone([a for a in argv[:1]] + [a for a in argv[1:] if a.lstrip("-").startswith("config=")])
-            for name in _overrides(argv):
-                _check_field(alone["config"].value, name)
-        return values(list(argv))[1:]
-    except flags.Error as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help") from error
-    except FileNotFoundError as error:
-        raise UserError(f"{' '.join(str(error).split())}; give --config=configs/NAME.py") from error
+        # --config goes first, wherever it was typed: its fields must be known before their values come.
+        first = [a for a in argv[1:] if a.lstrip("-").startswith("config=")]
+        argv = [argv[0], *first, *(a for a in argv[1:] if a not in first)]
+        for default in _DEFAULT_CONFIG:
+            _define_config(default, argv)
+        return flags.FLAGS(list(argv))[1:]
+    except (flags.Error, OSError) as error:
+        text = " ".join(str(error).replace("config_config", "").split())
+        raise UserError(f"{text}; see --help, and configs/ for the experiments") from error
 
 
 def _name_of(config_path: str) -> str:
@@ -129,7 +151,8 @@ def guarded(main: Callable[[], None]) -> int:
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
             return _fail(
-                "the device is out of memory: try a smaller task.batch, model.remat_chunk=16, or model.dtype=bfloat16",
+                "the device is out of memory: try a smaller task.batch, model.remat_chunk=16, "
+                "or model.dtype=bfloat16",
                 EXIT_USAGE,
             )
         raise
@@ -145,7 +168,7 @@ def launch(main: Callable[[list[str]], None], usage: str) -> None:
     """
 
     def run() -> None:
-        if any(a in ("--help", "-h", "-help", "--helpfull") for a in sys.argv[1:]):
+        if any(a in ("--help", "-h", "-help", "--helpfull", "-?") for a in sys.argv[1:]):
             flags.FLAGS.mark_as_parsed()
             print(usage.strip() + "\n")
             print(_own_flags())
@@ -160,22 +183,21 @@ def launch(main: Callable[[list[str]], None], usage: str) -> None:
 def _own_flags() -> str:
     """Help text of the flags that the command itself defines."""
     lines = ["flags:"]
-    own = {"config", "workdir"} | set(_DEFINED)
-    for name in sorted(own & set(flags.FLAGS)):
+    if _DEFAULT_CONFIG:
+        lines.append(f"  --config: experiment, configs/NAME.py[:variant] (default: {_DEFAULT_CONFIG[0]})")
+        lines.append("  --config.section.field: value of one field, see configs/base.py")
+    for name in _DEFINED:
         flag = flags.FLAGS[name]
-        default = "" if flag.default in (None, "") else f" (default: {flag.default_as_str or flag.default})"
+        default = "" if flag.default in (None, "") else f" (default: {flag.default})"
         lines.append(f"  --{name}: {flag.help}{default}")
     return "\n".join(lines)
 
 
+_DEFAULT_CONFIG: list[str] = []
 _DEFINED: list[str] = []
 
 
 def define(kind: str, name: str, default: object, help: str, **options: object) -> None:
     """Defines one absl flag ("string", "integer", "float", "bool", "enum") that `--help` shows."""
-    maker = getattr(flags, f"DEFINE_{kind}")
-    if kind == "enum":
-        maker(name, default, options.pop("values"), help)
-    else:
-        maker(name, default, help, **options)
+    getattr(flags, f"DEFINE_{kind}")(name, default, help=help, **options)
     _DEFINED.append(name)

@@ -53,5 +53,9 @@ class Calendar(NamedTuple):
 
     def next_stop(self, step: int) -> int:
         """The step at which the host is next needed."""
-        stops = [(step // every + 1) * every for every in (self.steps_per_call, self.eval_every, self.save_every) if every]
+        stops = [
+            (step // every + 1) * every
+            for every in (self.steps_per_call, self.eval_every, self.save_every)
+            if every
+        ]
         return min(*stops, int(self.epoch_ends[self.epoch(step)]))

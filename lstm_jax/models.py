@@ -99,7 +99,9 @@ def _rates(dropout: Mapping[str, Any]) -> dict[str, Any]:
     return rates
 
 
-def _layer(index: int, widths: Sequence[int], cell: Mapping[str, Any], rates: Mapping, dtype: Any) -> cells.Cell:
+def _layer(
+    index: int, widths: Sequence[int], cell: Mapping[str, Any], rates: Mapping, dtype: Any
+) -> cells.Cell:
     made = cells.make_cell(**cell, hidden=widths[index], layer=index, layers=len(widths), dtype=dtype)
     if rates["weight"]:
         made = cells.weight_drop(made, rates["weight"])
@@ -117,8 +119,8 @@ def recurrent(
     embedding: int = 200,
     tied: bool = False,
     init: str = "uniform(0.1)",
-    cell: Mapping[str, Any] = {"name": "lstm"},  # noqa: B006 (read only)
-    dropout: Mapping[str, Any] = {},  # noqa: B006 (read only)
+    cell: Mapping[str, Any] = {"name": "lstm"},
+    dropout: Mapping[str, Any] = {},
     dtype: str = "float32",
     backend: str = "auto",
     scan_unroll: int = 1,
@@ -166,10 +168,9 @@ def recurrent(
 
     def init_params(key: Key) -> Params:
         params: dict[str, Any] = {}
-        width = input_dim
+        width = input_dim or embedding
         if vocab is not None:
             params["embedding"] = weights(rng.stream(key, "embedding"), (vocab, embedding))
-            width = embedding
         layers = []
         for index, layer in enumerate(stack):
             layers.append(layer.init(rng.stream(key, "layer", index), width))

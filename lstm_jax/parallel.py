@@ -111,7 +111,9 @@ def _pmap_runner(update: Callable, task: Task, state: TrainState, mesh: Mesh) ->
 
     cut = jax.jit(lambda tree: jax.tree.map(split, tree))
     join = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
-    pieces = jax.tree.map(lambda leaf, axis: leaf if axis is None else split(leaf), task.data, task.batch_axes)
+    pieces = jax.tree.map(
+        lambda leaf, axis: leaf if axis is None else split(leaf), task.data, task.batch_axes
+    )
 
     def runner(state: TrainState, data: Tree, windows: int) -> tuple[TrainState, dict[str, Array]]:
         del data  # already cut for the devices

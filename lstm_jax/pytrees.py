@@ -60,7 +60,5 @@ def trainable(tree: Tree) -> Tree:
 def count(tree: Tree) -> int:
     """Number of trainable scalars in the tree."""
     return sum(
-        int(np.prod(np.shape(leaf)))
-        for name, leaf in named_leaves(tree).items()
-        if not name.endswith(FIXED)
+        int(np.prod(np.shape(leaf))) for name, leaf in named_leaves(tree).items() if not name.endswith(FIXED)
     )

@@ -39,14 +39,21 @@ def announce(task: Task, model: Model, params: Params, directory: RunDirectory) 
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
     device = jax.devices()[0]
     log.info(
-        "%s parameters; %d %s device(s); backend %s: %s; run directory %s",
-        f"{pytrees.count(params):,}", jax.device_count(), device.platform, model.backend, model.why, directory.root,
-    )  # fmt: skip
+        "%s parameters; %d %s device(s); backend %s (%s); run directory %s",
+        f"{pytrees.count(params):,}",
+        jax.device_count(),
+        device.platform,
+        model.backend,
+        model.why,
+        directory.root,
+    )
 
 
 def shapes(params: Params) -> Params:
     """The shape, dtype and place of each parameter, without its values."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), params)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), params
+    )
 
 
 def best_params(path: str, like: Params) -> Params:
@@ -89,7 +96,7 @@ def finish(
     for split in ("valid", "test"):
         figures["static"][split] = evaluate.make_evaluator(task, model, split)(params, listen)
     if task.corpus is not None:
-        figures |= _adaptive(c, task, model, params, listen)
+        figures |= _adaptive(c, task.corpus, model, params, listen)
     result = {
         "best_step": info["step"],
         "steps": step,
@@ -101,8 +108,14 @@ def finish(
         "config": c.to_dict(),
         **provenance(),
     }
-    levels = {name: task.facts[f"valid_{name}_perplexity"] for name in BASELINES if f"valid_{name}_perplexity" in task.facts}
-    learning_curve(read_metrics(directory.root), levels=levels, title=directory.root.name).savefig(directory.curves, dpi=150)
+    levels = {
+        name: task.facts[f"valid_{name}_perplexity"]
+        for name in BASELINES
+        if f"valid_{name}_perplexity" in task.facts
+    }
+    learning_curve(read_metrics(directory.root), levels=levels, title=directory.root.name).savefig(
+        directory.curves, dpi=150
+    )
     write_result(directory.root, result)
     _print(task, result, directory)
     if task.corpus is not None and c.evaluate.sample:
@@ -112,17 +125,25 @@ def finish(
     return result
 
 
-def _adaptive(c: ConfigDict, task: Task, model: Model, params: Params, listen: Any) -> dict[str, Any]:
+def _adaptive(
+    c: ConfigDict, corpus: corpora.Corpus, model: Model, params: Params, listen: Any
+) -> dict[str, Any]:
     """Dynamic evaluation and the neural cache, where the config asks for them: columns of their own."""
-    e, first, found = c.evaluate, task.corpus.vocabulary.eos, {}
-    tokens = {split: task.corpus.tokens[split] for split in ("valid", "test")}
+    e, first = c.evaluate, corpus.vocabulary.eos
+    found: dict[str, Any] = {}
+    tokens = {split: corpus.tokens[split] for split in ("valid", "test")}
     if e.dynamic:
         statistics = evaluate.gradient_statistics(
-            model, params, task.corpus.tokens["train"], first, window=e.dynamic_window, progress=listen
+            model, params, corpus.tokens["train"], first, window=e.dynamic_window, progress=listen
         )
         found["dynamic"] = {
             split: evaluate.make_dynamic_evaluator(model, text, first, window=e.dynamic_window)(
-                params, statistics, rate=e.dynamic_rate, decay=e.dynamic_decay, eps=e.dynamic_eps, progress=listen
+                params,
+                statistics,
+                rate=e.dynamic_rate,
+                decay=e.dynamic_decay,
+                eps=e.dynamic_eps,
+                progress=listen,
             )
             for split, text in tokens.items()
         }
@@ -141,11 +162,16 @@ def _print(task: Task, result: Mapping[str, Any], directory: RunDirectory) -> No
     print(f"\nbest checkpoint: step {result['best_step']}; {result['seconds']:.0f} s of training")
     print(f"{'':24}{'valid':>12}{'test':>12}")
     for name in BASELINES:
-        row = [task.facts.get(f"{split}_{name}_perplexity", task.facts.get(f"{name}_perplexity")) for split in ("valid", "test")]
+        row = [
+            task.facts.get(f"{split}_{name}_perplexity", task.facts.get(f"{name}_perplexity"))
+            for split in ("valid", "test")
+        ]
         if None not in row:
             print(f"{name + ' perplexity':24}{row[0]:12.2f}{row[1]:12.2f}")
     for column, splits in result["figures"].items():
         for metric in splits["valid"]:
             if metric == "perplexity" or (column == "static" and metric == "accuracy"):
-                print(f"{column + ' ' + metric:24}{splits['valid'][metric]:12.4g}{splits['test'][metric]:12.4g}")
+                print(
+                    f"{column + ' ' + metric:24}{splits['valid'][metric]:12.4g}{splits['test'][metric]:12.4g}"
+                )
     print(f"curve {directory.curves}\nresult {directory.result}", flush=True)

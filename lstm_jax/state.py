@@ -16,8 +16,7 @@ from lstm_jax.tasks.base import Batch, Task
 __all__ = ["TrainState", "from_start", "init_state", "make_update"]
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything that resuming a run needs on the device. No key: keys are streams of (seed, step).
 
     Attributes:

@@ -24,7 +24,7 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
-NEW_RUN = {"history": [], "best": math.inf, "best_step": 0, "evaluated": 0, "seconds": 0.0}
+NEW_RUN: dict[str, Any] = {"history": [], "best": math.inf, "best_step": 0, "evaluated": 0, "seconds": 0.0}
 """The host's part of the state: validation losses so far in nats, the least of them and its step, the last
 step that was evaluated, and the seconds of training so far."""
 
@@ -41,7 +41,9 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     """
     c, sections = config, config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=c.train.epochs, seed=c.seed)
-    model = models.recurrent(vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, **sections["model"])
+    model = models.recurrent(
+        vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, **sections["model"]
+    )
     fresh, advance, data = compile_run(c, task, model)
     calendar = Calendar(task.epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     validate = evaluate.make_evaluator(task, model, "valid")
@@ -78,16 +80,18 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
                         checkpoints.save_latest(step, state, host)
                     if step == calendar.total or out_of_patience(c, host):
                         break
-                    rate = optim.learning_rate(calendar.epoch(step), host["history"], c.train.epochs, **c.optim)
+                    rate = optim.learning_rate(
+                        calendar.epoch(step), host["history"], c.train.epochs, **c.optim
+                    )
                     state = state.replace(opt_state=optim.set_learning_rate(state.opt_state, rate))
                     began = time.monotonic()
                     state, sums = advance(state, data, calendar.next_stop(step) - step)
-                    sums = {name: float(value) for name, value in jax.device_get(sums).items()}
+                    totals = {name: float(value) for name, value in jax.device_get(sums).items()}
                     check_finite(state, checkpoints)
                     step = int(state.step)
                     seconds = time.monotonic() - began
                     host = host | {"seconds": host["seconds"] + seconds}
-                    row = train_row(task, sums, seconds)
+                    row = train_row(task, totals, seconds)
                     recorder.write(step, "train", epoch=calendar.epochs_done(step), learning_rate=rate, **row)
                     progress.update(step, **{name: row[name] for name in results.shown(row)})
                     if calendar.save_due(step) and not calendar.evaluation_due(step):
@@ -159,7 +163,9 @@ def check_finite(state: TrainState, checkpoints: Checkpoints) -> None:
         )
 
 
-def leave(checkpoints: Checkpoints, state: TrainState, host: dict[str, Any], step: int, interrupts: Interrupts) -> None:
+def leave(
+    checkpoints: Checkpoints, state: TrainState, host: dict[str, Any], step: int, interrupts: Interrupts
+) -> None:
     """Saves everything and raises Interrupted."""
     checkpoints.save_latest(step, state, host)
     checkpoints.wait()

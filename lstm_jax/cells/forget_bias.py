@@ -59,9 +59,7 @@ def constant(value: float | Array) -> Form:
     def draw(key: Key, hidden: int) -> Array:
         filled = jnp.asarray(value, jnp.float32)
         if filled.shape not in ((), (hidden,)):
-            raise UserError(
-                f"forget_bias has shape {filled.shape}; allowed: a number, or [{hidden}] of them"
-            )
+            raise UserError(f"forget_bias has shape {filled.shape}; allowed: a number, or [{hidden}] of them")
         return jnp.broadcast_to(filled, (hidden,))
 
     return Form(draw)

@@ -152,5 +152,5 @@ def _check(
             jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
             for tree in (carry, jax.eval_shape(lambda: cell.carry(params, batch)))
         )
-        if given != due or jax.tree.structure(given) != jax.tree.structure(due):
+        if given != due or str(jax.tree.structure(given)) != str(jax.tree.structure(due)):
             raise UserError(f"the carry of cell {cell.name!r} must be {due}, not {given}")
