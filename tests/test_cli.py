@@ -1,0 +1,149 @@
+"""The command line as a person meets it: exit statuses, one line on stderr, and nothing slow before it."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from lstm_jax import cli
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
+
+SHOW = """
+import json
+from lstm_jax import cli
+def main(rest):
+    config, workdir = cli.config_and_workdir()
+    print(json.dumps([config.to_dict(), workdir, rest]))
+cli.with_config("configs/quickstart.py")
+cli.launch(main, "usage")
+"""
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    )
+
+
+def show(*arguments: str) -> tuple[dict, str, list[str]]:
+    """What a command sees of its flags: the config, the run's directory and the rest."""
+    done = python("-c", SHOW, *arguments)
+    assert done.returncode == 0, done.stderr
+    return tuple(json.loads(done.stdout))
+
+
+def test_help_answers_without_jax():
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['experiments/ptb_lm.py', '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as stop:\n    print('status', stop.code, 'jax', 'jax' in sys.modules)\n"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "--config:" in done.stdout
+    assert "--workdir:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "status 0 jax False"
+
+
+def test_help_of_the_command_itself_exits_with_zero():
+    done = python("experiments/ptb_lm.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "configs/quickstart.py" in done.stdout
+
+
+MISTAKES = {
+    "unknown field": (["--config.optim.learning_rat=1"], "did you mean 'optim.learning_rate'?"),
+    "unknown section": (["--config.optin.clip=1"], "did you mean 'optim'?"),
+    "field of a value": (["--config.seed.x=1"], "seed is a value"),
+    "section set": (["--config.optim=1"], "is a section"),
+    "missing file": (["--config=configs/nope.py"], "configs/nope.py"),
+    "unknown variant": (["--config=configs/zaremba.py:huge"], "allowed: small, medium, large"),
+    "wrong type": (["--config.task.batch=ten"], "--config.task.batch=ten"),
+    "unknown flag": (["--workdri=x"], "workdri"),
+    "field first, missing file": (
+        ["--config.model.tied=true", "--config=configs/nope.py"],
+        "configs/nope.py",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_status_two(name):
+    arguments, said = MISTAKES[name]
+    done = python("experiments/ptb_lm.py", *arguments)
+    assert done.returncode == cli.EXIT_USAGE == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+
+
+def test_a_field_may_stand_before_the_config_it_belongs_to():
+    config, workdir, rest = show("--config.task.batch=7", "word", "--config=configs/zaremba.py:medium")
+    assert config["task"]["batch"] == 7
+    assert config["task"]["window"] == 35  # zaremba medium, not the default quickstart
+    assert config["model"]["hidden"] == [650, 650]
+    assert workdir == os.path.join("runs", "zaremba-medium")
+    assert rest == ["word"]
+
+
+def test_workdir_and_the_default_config():
+    config, workdir, _ = show("--workdir=elsewhere", "--config.model.hidden=3,4,5")
+    assert config["task"]["level"] == "char"  # quickstart
+    assert config["model"]["hidden"] == [3, 4, 5]
+    assert workdir == "elsewhere"
+
+
+def test_guarded_success_is_zero_and_silent(capfd):
+    assert cli.guarded(lambda: None) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+FAULTS = [
+    (UserError("no such corpus"), 2, "error: no such corpus\n"),
+    (Interrupted(signal.SIGTERM, "stopped at step 3"), 128 + 15, "stopped at step 3\n"),
+    (Interrupted(signal.SIGINT, "stopped at step 4"), 128 + 2, "stopped at step 4\n"),
+    (KeyboardInterrupt(), 130, "stopped at once"),
+    (OSError(errno.ENOSPC, "No space left on device", "somewhere/checkpoint"), 2, "somewhere/checkpoint"),
+    (OSError(errno.EDQUOT, "Quota exceeded"), 2, "disk is full"),
+    (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"), 2, "model.remat_chunk"),
+]
+
+
+def raiser(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(("error", "status", "said"), FAULTS, ids=lambda v: type(v).__name__)
+def test_guarded_turns_what_a_person_can_mend_into_a_line(error, status, said, capfd):
+    assert cli.guarded(raiser(error)) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("ours"), OSError(errno.EACCES, "denied"), RuntimeError("ours"), AssertionError("ours")],
+    ids=lambda e: type(e).__name__,
+)
+def test_guarded_lets_faults_of_ours_through(error):
+    with pytest.raises(type(error)) as caught:
+        cli.guarded(raiser(error))
+    assert caught.value is error
