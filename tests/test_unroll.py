@@ -492,18 +492,19 @@ def test_an_unused_trace_costs_nothing(name, chunk):
         assert count["used"] > count["unused"]  # so that the count is known to see them
 
 
-def loop_states(jaxpr):
-    """Shapes of what is carried from step to step in every scan of a jaxpr."""
+def loop_states(jaxpr, stacked=False):
+    """Shapes of what is carried from step to step in every scan of a jaxpr, or of what it stacks."""
     shapes = []
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "scan":
-            shapes += [v.aval.shape for v in eqn.outvars[: eqn.params["num_carry"]]]
+            carried = eqn.params["num_carry"]
+            shapes += [v.aval.shape for v in (eqn.outvars[carried:] if stacked else eqn.outvars[:carried])]
         for inner in jax.tree.leaves(
             list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")
         ):
             inner = getattr(inner, "jaxpr", inner)
             if hasattr(inner, "eqns"):
-                shapes += loop_states(inner)
+                shapes += loop_states(inner, stacked)
     return shapes
 
 
@@ -518,6 +519,16 @@ def test_the_recurrent_weights_gradient_is_no_loop_state(name):
 
     assert params["w_h"].shape not in states(cell)
     assert params["w_h"].shape in states(cell._replace(linear=False))
+
+
+@pytest.mark.parametrize(("name", "arrays"), [("lstm", 1), ("gru", 3)])
+def test_z_plus_r_has_one_gradient(name, arrays):
+    """Of arrays [T, B, G, H] the LSTM's scans stack one, dz; the GRU, which uses z and r apart, dz, dr and r."""
+    cell = cells.make_cell(name, H)
+    params, xs, carry = setup(cell)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(unroll.unroll(cell, p, xs, carry).ys)))(params).jaxpr
+    shape = (T, B, *params["w_h"].shape[1:])
+    assert loop_states(jaxpr, stacked=True).count(shape) == arrays
 
 
 def test_chunks_save_memory():

@@ -110,6 +110,16 @@ def scan_with_backward(
     own_places = [place for group, place in sources if group == "own"]
     z_places = [place for group, place in sources if group == "z"]
 
+    # Where the gates see z + r and nothing else of them, the two have one gradient: it is written once.
+    before_z = len(jax.tree.leaves((params, carry)))
+    before_r = before_z + len(jax.tree.leaves(zs))
+    twins: list[int | None] = []
+    for place in range(before_z, before_r):
+        twin = update_of.partners.get(place, -1)
+        twins.append(twin - before_r if twin >= before_r else None)
+    twins = inputs.of_smooth(twins)
+    alone = [twin is None for twin in twins]
+
     def transpose_of(all_weights: Tree, c: Carry, kept: Tree) -> Any:
         """The transpose of `update` at a step: cotangents of its outputs -> those of (weights, c, z, r)."""
         own, z = (iter(leaves) for leaves in kept)
@@ -166,8 +176,6 @@ def scan_with_backward(
                 for use, d in zip(used, d_outs, strict=True)
             ]
 
-        places: list[int] = []
-
         def step(state: Tree, at: Tree) -> tuple[Tree, Tree]:
             d_carry, d_start = state
             c, kept, reset, d_used = at
@@ -179,19 +187,17 @@ def scan_with_backward(
                 nothing = jax.tree.map(jnp.zeros_like, d_c)
                 d_start = jax.tree.map(jnp.add, d_start, where(reset, d_c, nothing))
                 d_c = where(reset, nothing, d_c)
-            # Where the gates see z + r, their gradients are one array: it is then written once.
-            leaves = [*d_z, *jax.tree.leaves(d_r)]
-            once = list({id(leaf): leaf for leaf in leaves}.values())
-            places[:] = [next(n for n, one in enumerate(once) if one is leaf) for leaf in leaves]
-            return (d_c, d_start), (once, d_carry if any(update_reads) else None)
+            written = _take(d_z, alone), d_r
+            return (d_c, d_start), (written, d_carry if any(update_reads) else None)
 
         d_start = jax.tree.map(jnp.zeros_like, halve(start).smooth)
         at = c_all, kept, resets, _take(d_outs, used)
-        (d_first, d_start), (once, d_after) = jax.lax.scan(
+        (d_first, d_start), ((d_alone, d_rs), d_after) = jax.lax.scan(
             step, (d_end, d_start), at, reverse=True, unroll=unroll
         )
-        stacked = [once[place] for place in places]
-        d_zs, d_rs = stacked[: len(inputs.smooth)], stacked[len(inputs.smooth) :]
+        r_leaves = jax.tree.leaves(d_rs)
+        d_zs = [r_leaves[twin] if twin is not None else None for twin in twins]
+        d_zs = _put(d_alone, alone, d_zs)
 
         w = halve(all_weights)
         d_w = [jnp.zeros_like(leaf) for leaf in w.smooth]
@@ -201,8 +207,8 @@ def scan_with_backward(
                 now = w.join(_put(read, recur_reads, w.smooth), w.rest)
                 return jax.vmap(lambda c: recur(now, c))(c_all)
 
-            rs, transpose = jax.vjp(products, _take(w.smooth, recur_reads))
-            d_read = transpose(jax.tree.unflatten(jax.tree.structure(rs), d_rs))[0]
+            _, transpose = jax.vjp(products, _take(w.smooth, recur_reads))
+            d_read = transpose(d_rs)[0]
             d_w = _put(d_read, recur_reads, d_w)
         if any(update_reads):
 

@@ -1,5 +1,6 @@
 """Functions without closures: what a cell's function closes over becomes an argument of its own."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ class Explicit(NamedTuple):
         jit counts as used.
       forwards: for each leaf of the result, the index among the leaves of all arguments of the one that it
         is, untouched; None where it is a leaf of its own.
+      partners: pairs of indices among the leaves of all arguments that serve for nothing but to be added to
+        each other, so that their gradients are one array.
     """
 
     call: Callable[..., Any]
@@ -31,6 +34,7 @@ class Explicit(NamedTuple):
     reads_consts: list[bool]
     reads_first: list[bool]
     forwards: list[int | None]
+    partners: dict[int, int]
 
 
 def explicit(function: Callable[..., Any], *args: Tree) -> Explicit:
@@ -54,4 +58,18 @@ def explicit(function: Callable[..., Any], *args: Tree) -> Explicit:
         reads_consts=[var in used for var in jaxpr.constvars],
         reads_first=[var in used for var in jaxpr.invars[: len(jax.tree.leaves(args[0]))]],
         forwards=[places.get(var) if isinstance(var, Var) else None for var in jaxpr.outvars],
+        partners=_partners(jaxpr),
     )
+
+
+def _partners(jaxpr: Any) -> dict[int, int]:
+    uses = Counter(v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Var))
+    uses.update(v for v in jaxpr.outvars if isinstance(v, Var))
+    places = {var: index for index, var in enumerate(jaxpr.invars) if uses[var] == 1}
+    pairs: dict[int, int] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "add" and all(isinstance(v, Var) and v in places for v in eqn.invars):
+            a, b = eqn.invars
+            if (a.aval.shape, a.aval.dtype) == (b.aval.shape, b.aval.dtype):
+                pairs |= {places[a]: places[b], places[b]: places[a]}
+    return pairs
