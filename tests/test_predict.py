@@ -322,6 +322,30 @@ def test_character_level_penn_treebank_trims_lines(run, characters, tmp_path):
     np.testing.assert_array_equal(trimmed.log_probs, plain.log_probs)
 
 
+def test_a_real_run_scores_and_generates(tmp_path):
+    """From training to the figures of its own result.json."""
+    from configs import base
+    from lstm_jax import train
+
+    texts = {"train": TEXT * 9, "valid": "the dog sat\n" * 4, "test": "a cat on\nthe , dog bit too\n" * 5}
+    for split, text in texts.items():
+        (tmp_path / f"{split}.txt").write_text(text)
+    config = base.get_config()
+    config.task.update(corpus="text", data_dir=str(tmp_path), batch=2, window=8, eval_window=8)
+    config.model.update(hidden=(5,), embedding=4)
+    config.train.update(epochs=1, tensorboard=False)
+    config.evaluate.update(
+        dynamic=True, dynamic_rate=0.0, cache=True, cache_lambda=0.0, cache_size=5, sample=3
+    )
+    figures = train.run(config, str(tmp_path / "run"))["figures"]
+    lm = predict.load(tmp_path / "run")
+    scores = list(lm.score(texts["test"].splitlines(), carried=True))
+    nats = sum(score.nats for score in scores) / sum(len(score.tokens) for score in scores)
+    for column in ("static", "dynamic", "cache"):  # at rate 0 and lambda 0 all three are the static one
+        np.testing.assert_allclose(figures[column]["test"]["nats"], nats, rtol=1e-6)
+    assert len(lm.generate("the dog", 4)[0].tokens) == 4
+
+
 # ------------------------------------------------------------------ the commands
 
 
