@@ -123,8 +123,10 @@ def make_update(
             averaging=state.averaging,
             bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
         )
-        sums = {name: part * count.tokens for name, part in parts.items()}
-        return new, sums | {"tokens": count.tokens, "windows": jnp.ones(()), "gradient_norm": norm}
+        # `count` is a device's share under pmap; what is reported counts the tokens of all devices.
+        tokens = count.tokens if axis_name is None else count.tokens * jax.lax.psum(1, axis_name)
+        sums = {name: part * tokens for name, part in parts.items()}
+        return new, sums | {"tokens": tokens, "windows": jnp.ones(()), "gradient_norm": norm}
 
     def update(state: TrainState, data: Tree) -> tuple[TrainState, dict[str, Array]]:
         lengths = task.buckets["train"]
