@@ -43,7 +43,15 @@ def _define_config(default: str, argv: Sequence[str]) -> None:
     config_flags.DEFINE_config_file("config", default, flag_values=alone, sys_argv=[])
     alone([argv[0], *(a for a in argv[1:] if a.lstrip("-").startswith("config="))])
     config: Any = alone["config"].value
-    config.keys()  # a file that could not be loaded raises only when its config is used
+    try:
+        config.keys()  # a file that could not be loaded raises only when its config is used
+    except OSError as error:
+        chosen = next(
+            (a.split("=", 1)[1] for a in reversed(argv) if a.lstrip("-").startswith("config=")), default
+        )
+        raise UserError(
+            f"no config file {chosen.partition(':')[0]}: give --config=configs/NAME.py"
+        ) from error
     for name in _overrides(argv):
         _check_field(config, name)
     config_flags.DEFINE_config_file(

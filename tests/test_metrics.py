@@ -118,9 +118,7 @@ def test_a_killed_writer_loses_no_row_that_was_written(tmp_path):
         "[recorder.write(step, 'train', loss=1.0) for step in range(5)]\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent.parent
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent.parent)
     assert done.returncode == -signal.SIGKILL
     assert steps_of(tmp_path) == [0, 1, 2, 3, 4]
 

@@ -497,8 +497,12 @@ def loop_states(jaxpr, stacked=False):
     shapes = []
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "scan":
-            carried = eqn.params["num_carry"]
-            shapes += [v.aval.shape for v in (eqn.outvars[carried:] if stacked else eqn.outvars[:carried])]
+            within = eqn.params["jaxpr"].jaxpr.outvars  # what is stacked lacks the time axis here
+            shapes += [
+                v.aval.shape
+                for v, inner in zip(eqn.outvars, within, strict=True)
+                if (v.aval.shape != inner.aval.shape) == stacked
+            ]
         for inner in jax.tree.leaves(
             list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")
         ):
@@ -523,7 +527,7 @@ def test_the_recurrent_weights_gradient_is_no_loop_state(name):
 
 @pytest.mark.parametrize(("name", "arrays"), [("lstm", 1), ("gru", 3)])
 def test_z_plus_r_has_one_gradient(name, arrays):
-    """Of arrays [T, B, G, H] the LSTM's scans stack one, dz; the GRU, which uses z and r apart, dz, dr and r."""
+    """Of arrays [T, B, G, H] the LSTM's scans stack one, dz; the GRU, with z and r apart, dz, dr and r."""
     cell = cells.make_cell(name, H)
     params, xs, carry = setup(cell)
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(unroll.unroll(cell, p, xs, carry).ys)))(params).jaxpr
