@@ -19,7 +19,7 @@ class ElmanCarry(NamedTuple):
 
 
 def _update(params: Params, carry: ElmanCarry, z: Array, r: Array) -> tuple[ElmanCarry, Array, Trace]:
-    h = jnp.tanh(z[:, 0] + r[:, 0]).astype(carry.h.dtype)
+    h = jnp.tanh((z + r)[:, 0]).astype(carry.h.dtype)
     return ElmanCarry(h), h, {}
 
 

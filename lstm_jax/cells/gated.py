@@ -12,7 +12,7 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.rng import stream
 
-__all__ = ["gated", "product", "wide"]
+__all__ = ["gated", "product", "split_gates", "wide"]
 
 
 def wide(dtype: Any) -> Any:
@@ -27,6 +27,15 @@ def product(x: Array, w: Array) -> Array:
     """
     out = jnp.dot(x, w.reshape(w.shape[0], -1), preferred_element_type=wide(x.dtype))
     return out.reshape(*x.shape[:-1], *w.shape[1:])
+
+
+def split_gates(a: Array) -> list[Array]:
+    """[B, G, H] -> G arrays [B, H].
+
+    By one split of [B, G H], whose gradient is one concatenation: that of indexing, a[:, 1], is a padded
+    copy of the whole for each gate, 3 to 14% of an LSTM's forward and backward on a CPU.
+    """
+    return jnp.split(a.reshape(a.shape[0], -1), a.shape[1], axis=-1)
 
 
 def gated(

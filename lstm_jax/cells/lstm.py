@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
-from lstm_jax.cells.gated import gated
+from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.notation import Array, Params
 
@@ -22,9 +22,9 @@ class LSTMCarry(NamedTuple):
 
 
 def _update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
-    a = z + r
-    i, f, o = (jax.nn.sigmoid(a[:, gate]) for gate in (0, 1, 3))
-    g = jnp.tanh(a[:, 2])
+    i, f, g, o = split_gates(z + r)
+    i, f, o = (jax.nn.sigmoid(gate) for gate in (i, f, o))
+    g = jnp.tanh(g)
     c = f * carry.c + i * g
     h = (o * jnp.tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(c, h), h, {"i": i, "f": f, "g": g, "o": o, "c": c}
