@@ -33,7 +33,7 @@ def split_gates(a: Array) -> list[Array]:
     """[B, G, H] -> G arrays [B, H].
 
     By one split of [B, G H], whose gradient is one concatenation: that of indexing, a[:, 1], is a padded
-    copy of the whole for each gate, 3 to 14% of an LSTM's forward and backward on a CPU.
+    copy of the whole for each gate (a few per cent at most of a layer's step on a CPU: experiments/LOG.md).
     """
     return jnp.split(a.reshape(a.shape[0], -1), a.shape[1], axis=-1)
 
