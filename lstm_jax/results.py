@@ -95,8 +95,6 @@ def finish(
     figures: dict[str, dict[str, dict[str, float]]] = {"static": {}}
     for split in ("valid", "test"):
         figures["static"][split] = evaluate.make_evaluator(task, model, split)(params, listen)
-    if task.corpus is not None:
-        figures |= _adaptive(c, task.corpus, model, params, listen)
     result = {
         "best_step": info["step"],
         "steps": step,
@@ -116,7 +114,10 @@ def finish(
     learning_curve(read_metrics(directory.root), levels=levels, title=directory.root.name).savefig(
         directory.curves, dpi=150
     )
-    write_result(directory.root, result)
+    write_result(directory.root, result)  # before what may fail: adapting can leave the finite numbers
+    if task.corpus is not None and (c.evaluate.dynamic or c.evaluate.cache):
+        figures |= _adaptive(c, task.corpus, model, params, listen)
+        write_result(directory.root, result)
     _print(task, result, directory)
     if task.corpus is not None and c.evaluate.sample:
         model_of_run = predict.LanguageModel(model, params, task.corpus.vocabulary)
