@@ -154,16 +154,23 @@ class Recorder:
             self._writer = SummaryWriter(str(self._events), purge_step=self._purge, flush_secs=10)
         return self._writer
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int, evaluated: int | None = None) -> None:
         """Drops the rows beyond `step`: the resumed run writes them again. TensorBoard is told the same.
 
-        Rows of `step` itself stay: they were written before the state of that step was saved.
+        Rows of `step` itself stay: they were written before the state of that step was saved. An evaluation
+        may have been written after it, though: of the rows that are not of training, those beyond
+        `evaluated`, the last step that the saved state knows to be evaluated, go too.
 
         Raises:
           UserError: the file cannot be written.
         """
         old = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
-        keep = [line for line in old if (row := _parse(line)) is not None and row["step"] <= step]
+        last = step if evaluated is None else evaluated
+        keep = [
+            line
+            for line in old
+            if (row := _parse(line)) is not None and row["step"] <= (step if row["kind"] == "train" else last)
+        ]
         if keep != old[:-1] or old[-1]:
             temporary = self.path.with_name(self.path.name + ".tmp")
             try:

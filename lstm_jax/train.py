@@ -61,7 +61,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
             host = NEW_RUN | host
             like = results.shapes(fresh.params)  # the state itself is given away to the compiled loop
             step = int(state.step)
-            recorder.rewind(step)
+            recorder.rewind(step, host["evaluated"])
             if step:
                 log.info("going on from step %d of %d in %s", step, calendar.total, directory.root)
             with Progress(calendar.total, step) as progress:

@@ -202,6 +202,35 @@ def test_a_kill_during_a_save_changes_nothing(whole: Path, corpus: str, tmp_path
     assert_same_run(whole, tmp_path, config)
 
 
+def test_a_kill_between_an_evaluation_and_its_save_doubles_no_row(
+    whole: Path, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop saves at the step of an evaluation that is due; the next life dies once its row is written."""
+    config = tiny(corpus)
+    write = Recorder.write
+
+    class Killed(BaseException):
+        pass
+
+    def stop_at_nine(self: Recorder, step: int, kind: str, **values: object) -> None:
+        write(self, step, kind, **values)
+        if (step, kind) == (9, "train"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def die_after_valid(self: Recorder, step: int, kind: str, **values: object) -> None:
+        write(self, step, kind, **values)
+        if kind == "valid":
+            raise Killed
+
+    for act, error in ((stop_at_nine, Interrupted), (die_after_valid, Killed)):
+        monkeypatch.setattr(Recorder, "write", act)
+        with pytest.raises(error):
+            train.run(config, str(tmp_path))
+    monkeypatch.setattr(Recorder, "write", write)
+    train.run(config, str(tmp_path))
+    assert_same_run(whole, tmp_path, config)
+
+
 def test_a_finished_run_is_not_trained_again(
     whole: Path, corpus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
