@@ -7,8 +7,21 @@ field on the command line: `--config=configs/zaremba.py:small --config.optim.lea
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
-    """The defaults: a small language model on the embedded corpus."""
+def get_config(task: str = "language_model") -> ConfigDict:
+    """The defaults: a small language model on the embedded corpus.
+
+    With the name of another task, e.g. `--config=configs/base.py:parity`, the section `task` is that task's:
+    its fields are the arguments of its function in lstm_jax/tasks/, where their meaning is told.
+    """
+    config = _language_model()
+    if task != "language_model":
+        from lstm_jax import tasks  # only here: jax takes a second to import
+
+        config.task = ConfigDict(tasks.arguments(task))
+    return config
+
+
+def _language_model() -> ConfigDict:
     config = ConfigDict()
     config.seed = 1  # root of every random stream
 
@@ -102,6 +115,7 @@ def get_config() -> ConfigDict:
             eval_every=0,  # steps between evaluations; 0: at the end of each epoch
             save_every=0,  # steps between saves; 0: at each evaluation
             steps_per_call=100,  # windows inside one compiled call; also the log interval
+            stop_when_solved=False,  # stop at the first evaluation that meets the task's criteria
             axis="jit",  # jit (mesh with shardings) | pmap
             keep=2,  # newest checkpoints kept; the best is kept besides
             tensorboard=True,
@@ -119,6 +133,7 @@ def get_config() -> ConfigDict:
             cache_size=500,
             cache_theta=1.0,
             cache_lambda=0.1,
+            lengths=(),  # test at these lengths of the task too, e.g. (100, 200), beside the trained one
             sample=200,  # tokens of a sampled continuation printed at the end; 0 none
             sample_prompt="",
         )

@@ -156,7 +156,7 @@ def loss(
 ) -> tuple[Array, dict[str, Array]]:
     """The scalar to differentiate, and each of its terms.
 
-    With D = cross_entropy + ar + tar:
+    With D = task + ar + tar:
       over_time="mean": loss = D (+ l1 + l2 if penalty="loss")
       over_time="sum":  loss = D * tokens / B (+ l1 + l2 if penalty="loss")
     tokens / B is T where nothing is masked, so "sum" is the sum over T of the mean over B (Zaremba et al.
@@ -184,8 +184,8 @@ def loss(
       tar: coefficient a of a * mean((h_t+1 - h_t)^2) over scored pairs and H.
 
     Returns:
-      loss, and terms: float32 scalars `cross_entropy` (mean nats a scored token under either over_time),
-      `l1`, `l2`, `ar`, `tar` (each times its coefficient) and `loss`. A literal coefficient of 0 costs
+      loss, and terms: float32 scalars `task` (mean of `task_loss` a scored step, under either over_time), `l1`,
+      `l2`, `ar`, `tar` (each times its coefficient) and `loss`. A literal coefficient of 0 costs
       nothing; coefficients may be traced.
 
     Raises:
@@ -197,7 +197,7 @@ def loss(
     steps, pairs = _scored(batch)
 
     zero = jnp.float32(0)
-    terms = {"cross_entropy": _mean(task_loss(outputs.logits, batch), steps, count.tokens)}
+    terms = {"task": _mean(task_loss(outputs.logits, batch), steps, count.tokens)}
     terms["ar"] = terms["tar"] = zero
     if not _absent(ar):
         energy = jnp.square(outputs.dropped.astype(jnp.float32)).mean(-1)
@@ -206,7 +206,7 @@ def loss(
         hidden = outputs.hidden.astype(jnp.float32)
         change = jnp.square(hidden[1:] - hidden[:-1]).mean(-1)
         terms["tar"] = tar * _mean(change, pairs, count.pairs)
-    total = terms["cross_entropy"] + terms["ar"] + terms["tar"]
+    total = terms["task"] + terms["ar"] + terms["tar"]
     if over_time == "sum":
         total = total * (count.tokens / batch.inputs.shape[1])
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import corpora, evaluate, predict, pytrees
+from lstm_jax import corpora, evaluate, predict, pytrees, tasks
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupts
 from lstm_jax.metrics import read_metrics, write_result
 from lstm_jax.models import Model
@@ -18,11 +19,11 @@ from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunDirectory, RunPaths
 from lstm_jax.tasks.base import Task
 
-__all__ = ["announce", "best_params", "finish", "shapes", "shown"]
+__all__ = ["announce", "best_params", "finish", "other_lengths", "shapes", "shown"]
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("loss", "perplexity", "accuracy", "tokens_per_second")
+SHOWN = ("loss", "perplexity", "accuracy", "squared_error", "tokens_per_second")
 BASELINES = ("uniform", "unigram", "bigram")
 
 
@@ -66,25 +67,44 @@ def best_params(path: str, like: Params) -> Params:
         return checkpoints.restore_best(like)[0]
 
 
+def other_lengths(sections: Mapping[str, Any], epochs: int) -> dict[int, Task]:
+    """The run's task at each length of `evaluate.lengths`, to see how far what was learned carries.
+
+    Raises:
+      UserError: the task has no `length`, or cannot have that one.
+    """
+    lengths, section = sections["evaluate"]["lengths"], sections["task"]
+    if lengths and "length" not in section:
+        raise UserError(
+            f"evaluate.lengths={tuple(lengths)}: the task {section['name']!r} has no length; leave it empty"
+        )
+    return {
+        length: tasks.make_task(**{**section, "length": length}, epochs=epochs, seed=sections["seed"])
+        for length in lengths
+    }
+
+
 def finish(
     c: ConfigDict,
     task: Task,
+    others: Mapping[int, Task],
     model: Model,
     like: Params,
     directory: RunDirectory,
     interrupts: Interrupts,
     *,
     step: int,
-    seconds: float,
+    host: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint, draws the learning curve, writes result.json and prints what matters.
 
     Args:
       c, task, model, directory: of the run.
+      others: the task at other lengths, see `other_lengths`.
       like: parameters that tell structure and place.
       interrupts: heard between compiled calls; nothing is lost, for all of this can be done again.
       step: training steps done.
-      seconds: spent in training.
+      host: the host's part of the state, of which `seconds` and `solved_step` are recorded.
     """
     with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
         params, info = checkpoints.restore_best(like)
@@ -98,22 +118,24 @@ def finish(
     result = {
         "best_step": info["step"],
         "steps": step,
-        "seconds": seconds,
+        "seconds": host["seconds"],
         "parameters": pytrees.count(params),
         "backend": model.backend,
         "figures": figures,
+        "chance": dict(task.chance),
         "facts": dict(task.facts),
         "config": c.to_dict(),
         **provenance(),
     }
-    levels = {
-        name: task.facts[f"valid_{name}_perplexity"]
-        for name in BASELINES
-        if f"valid_{name}_perplexity" in task.facts
-    }
-    learning_curve(read_metrics(directory.root), levels=levels, title=directory.root.name).savefig(
-        directory.curves, dpi=150
-    )
+    if task.solved:
+        solved = all(criterion.met(figures["static"]["test"]) for criterion in task.solved)
+        result |= {"solved": solved, "solved_step": host["solved_step"]}
+    if others:
+        result["lengths"] = {
+            str(length): evaluate.make_evaluator(other, model, "test")(params, listen)
+            for length, other in others.items()
+        }
+    _curve(task, figures["static"]["valid"], directory)
     write_result(directory.root, result)  # before what may fail: adapting can leave the finite numbers
     if task.corpus is not None and (c.evaluate.dynamic or c.evaluate.cache):
         figures |= _adaptive(c, task.corpus, model, params, listen)
@@ -124,6 +146,24 @@ def finish(
         (sample,) = model_of_run.generate(c.evaluate.sample_prompt, c.evaluate.sample, seed=c.seed)
         print(f"\na sample of {c.evaluate.sample} tokens:\n{sample.text}", flush=True)
     return result
+
+
+def _curve(task: Task, figures: Mapping[str, float], directory: RunDirectory) -> None:
+    """Draws the learning curve beside the levels to compare with."""
+    if "perplexity" in figures:
+        metric = "perplexity"
+        levels = {
+            name: task.facts[f"valid_{name}_perplexity"]
+            for name in BASELINES
+            if f"valid_{name}_perplexity" in task.facts
+        }
+    else:
+        metric = next(iter(task.chance))
+        levels = {"chance": task.chance[metric]}
+    figure = learning_curve(
+        read_metrics(directory.root), metric=metric, levels=levels, title=directory.root.name
+    )
+    figure.savefig(directory.curves, dpi=150)
 
 
 def _adaptive(
@@ -169,10 +209,24 @@ def _print(task: Task, result: Mapping[str, Any], directory: RunDirectory) -> No
         ]
         if None not in row:
             print(f"{name + ' perplexity':24}{row[0]:12.2f}{row[1]:12.2f}")
+    static = result["figures"]["static"]
+    wanted = ("perplexity", "accuracy") if "perplexity" in static["test"] else tuple(task.chance)
     for column, splits in result["figures"].items():
         for metric in splits["valid"]:
-            if metric == "perplexity" or (column == "static" and metric == "accuracy"):
+            if metric in wanted[:1] or (column == "static" and metric in wanted):
                 print(
                     f"{column + ' ' + metric:24}{splits['valid'][metric]:12.4g}{splits['test'][metric]:12.4g}"
                 )
+    if task.corpus is None:
+        for metric, level in task.chance.items():
+            print(f"{'chance ' + metric:24}{level:12.4g}{level:12.4g}")
+    for length, figures in result.get("lengths", {}).items():
+        shown = ", ".join(f"{metric} {figures[metric]:.4g}" for metric in task.chance)
+        print(f"at length {length}: {shown}")
+    if task.solved:
+        when = "never" if result["solved_step"] is None else f"at step {result['solved_step']}"
+        print(
+            f"solved ({' and '.join(map(str, task.solved))}): {'yes' if result['solved'] else 'no'} on test; "
+            f"first met on valid {when}"
+        )
     print(f"curve {directory.curves}\nresult {directory.result}", flush=True)

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -24,9 +25,16 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
-NEW_RUN: dict[str, Any] = {"history": [], "best": math.inf, "best_step": 0, "evaluated": 0, "seconds": 0.0}
-"""The host's part of the state: validation losses so far in nats, the least of them and its step, the last
-step that was evaluated, and the seconds of training so far."""
+NEW_RUN: dict[str, Any] = {
+    "history": [],
+    "best": math.inf,
+    "best_step": 0,
+    "evaluated": 0,
+    "solved_step": None,
+    "seconds": 0.0,
+}
+"""The host's part of the state: validation losses so far, the least of them and its step, the last step that
+was evaluated, the first whose figures solved the task, and the seconds of training so far."""
 
 
 def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
@@ -44,6 +52,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     model = models.recurrent(
         vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, **sections["model"]
     )
+    others = results.other_lengths(sections, c.train.epochs)
     fresh, advance, data = compile_run(c, task, model)
     calendar = Calendar(task.epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     validate = evaluate.make_evaluator(task, model, "valid")
@@ -71,14 +80,14 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
                             figures = validate(state.evaluation_params(), lambda *_: interrupts.check(""))
                         except Interrupted:  # the evaluation is due again when the run goes on
                             leave(checkpoints, state, host, step, interrupts)
-                        host = judged(host, step, figures[next(iter(task.chance))])
+                        host = judged(host, step, task, figures)
                         recorder.write(step, "valid", epoch=calendar.epochs_done(step), **figures)
                         progress.say(summary(calendar, step, figures, host))
                         if host["best_step"] == step:
                             checkpoints.save_best(step, state.evaluation_params(), figures)
                         state = begin_averaging(c, state, host)
                         checkpoints.save_latest(step, state, host)
-                    if step == calendar.total or out_of_patience(c, host):
+                    if step == calendar.total or enough(c, host):
                         break
                     rate = optim.learning_rate(
                         calendar.epoch(step), host["history"], c.train.epochs, **c.optim
@@ -98,7 +107,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
                         checkpoints.save_latest(step, state, host)
                     if interrupts.signum is not None:
                         leave(checkpoints, state, host, step, interrupts)
-        return results.finish(c, task, model, like, directory, interrupts, step=step, seconds=host["seconds"])
+        return results.finish(c, task, others, model, like, directory, interrupts, step=step, host=host)
 
 
 def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, Any]:
@@ -119,7 +128,7 @@ def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, pa
         model,
         optimizer,
         key,
-        base_length=c.task.window if c.optim.scale_by_length else 0,
+        base_length=base_length(c),
         axis_name=parallel.AXIS if c.train.axis == "pmap" else None,
         **c.objective,
     )
@@ -128,9 +137,23 @@ def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, pa
     return state, advance, parallel.place(task.data, parallel.data_shardings(task, mesh))
 
 
-def judged(host: dict[str, Any], step: int, loss: float) -> dict[str, Any]:
-    """The host's state after an evaluation at `step` found `loss`; a NaN is never the best."""
+def base_length(c: ConfigDict) -> int:
+    """Tokens of a window at which the learning rate is the one set; 0 where the length does not scale it."""
+    if not c.optim.scale_by_length:
+        return 0
+    if "window" not in c.task:
+        raise UserError(
+            f"optim.scale_by_length needs windows of a text, and the task is {c.task.name!r}: set it to False"
+        )
+    return c.task.window
+
+
+def judged(host: dict[str, Any], step: int, task: Task, figures: Mapping[str, float]) -> dict[str, Any]:
+    """The host's state after an evaluation at `step`; a NaN is never the best and solves nothing."""
+    loss = figures[next(iter(task.chance))]
     host = host | {"history": [*host["history"], loss], "evaluated": step}
+    if host["solved_step"] is None and task.solved and all(c.met(figures) for c in task.solved):
+        host = host | {"solved_step": step}
     return host | {"best": loss, "best_step": step} if loss < host["best"] else host
 
 
@@ -144,8 +167,10 @@ def begin_averaging(c: ConfigDict, state: TrainState, host: dict[str, Any]) -> T
     return state.replace(averaging=~state.averaging)
 
 
-def out_of_patience(c: ConfigDict, host: dict[str, Any]) -> bool:
-    """Whether `train.patience` evaluations have passed without a new best."""
+def enough(c: ConfigDict, host: dict[str, Any]) -> bool:
+    """Whether the task is solved, or `train.patience` evaluations have passed without a new best."""
+    if c.train.stop_when_solved and host["solved_step"] is not None:
+        return True
     if not c.train.patience or not host["history"]:
         return False
     finite = [math.inf if math.isnan(loss) else loss for loss in host["history"]]
@@ -177,7 +202,7 @@ def train_row(task: Task, sums: dict[str, float], seconds: float) -> dict[str, f
     tokens, windows = sums.pop("tokens"), sums.pop("windows")
     norm = sums.pop("gradient_norm") / windows
     means = {name: value / tokens for name, value in sums.items()}
-    figures = task.report({next(iter(task.chance)): means["cross_entropy"]})
+    figures = task.report({next(iter(task.chance)): means.pop("task")})
     return {**means, **figures, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
 
 

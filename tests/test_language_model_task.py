@@ -13,7 +13,8 @@ from lstm_jax.corpora import Corpus, Vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.base import Batch
-from lstm_jax.tasks.language_model import from_corpus, loss, metrics
+from lstm_jax.tasks.language_model import from_corpus
+from lstm_jax.tasks.scores import classes
 from lstm_jax.tasks.windows import cut_streams, random_plan, static_lengths
 
 PTB = Path(os.environ.get("LSTM_JAX_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data")
@@ -277,7 +278,7 @@ def test_rows_of_the_data_are_rows_of_the_batch():
 def total(task, split, table):
     """Summed metrics of the predictor whose logits are a table [V, V] looked up by the input."""
     sums = {}
-    score = jax.jit(metrics)
+    score = jax.jit(classes.metrics)
     for batch in read(task, split):
         for name, (value, count) in score(table[batch.inputs], batch).items():
             old = sums.get(name, (0.0, 0.0))
@@ -307,9 +308,9 @@ def test_what_is_not_scored_may_be_anything():
     task = make(eval_batch=3, eval_warmup=6)
     batch = next(read(task, "test"))
     logits = np.random.default_rng(0).normal(size=(*batch.inputs.shape, V)).astype(np.float32)
-    good = metrics(jnp.asarray(logits), batch)
+    good = classes.metrics(jnp.asarray(logits), batch)
     logits[batch.weights == 0] = np.nan
-    jax.tree.map(np.testing.assert_array_equal, good, metrics(jnp.asarray(logits), batch))
+    jax.tree.map(np.testing.assert_array_equal, good, classes.metrics(jnp.asarray(logits), batch))
     assert np.isfinite(good["nats"][0])
 
 
@@ -322,14 +323,14 @@ def test_loss_and_its_gradient():
     softmax = np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)
     picked = np.take_along_axis(shifted, targets[..., None], -1)[..., 0]
     expected = np.log(np.exp(shifted).sum(-1)) - picked
-    values = loss(jnp.asarray(logits, jnp.float32), batch)
+    values = classes.loss(jnp.asarray(logits, jnp.float32), batch)
     assert values.shape == (3, 2) and values.dtype == jnp.float32
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)  # logits of 90 have an ulp of 8e-6
-    gradient = jax.grad(lambda x: loss(x, batch).sum())(jnp.asarray(logits, jnp.float32))
+    gradient = jax.grad(lambda x: classes.loss(x, batch).sum())(jnp.asarray(logits, jnp.float32))
     np.testing.assert_allclose(gradient, softmax - np.eye(V)[targets], atol=1e-5)
-    assert loss(jnp.asarray(logits, jnp.bfloat16), batch).dtype == jnp.float32
+    assert classes.loss(jnp.asarray(logits, jnp.bfloat16), batch).dtype == jnp.float32
     huge = jnp.full((1, 1, V), 1e30).at[0, 0, 1].set(-1e30)
-    assert np.isfinite(loss(huge, Batch(np.zeros((1, 1), int), np.zeros((1, 1), int)))).all()
+    assert np.isfinite(classes.loss(huge, Batch(np.zeros((1, 1), int), np.zeros((1, 1), int)))).all()
 
 
 @pytest.mark.parametrize("level, bits", [("word", "bits_per_token"), ("char", "bits_per_character")])
@@ -404,7 +405,7 @@ def test_penn_treebank(monkeypatch, tmp_path):
     assert math.exp(task.chance["nats"]) == pytest.approx(561.35, abs=0.01)
     constant = jnp.log(jnp.bincount(task.corpus.tokens["train"], length=10000) / 929589)
     sums = np.zeros(2)
-    score = jax.jit(metrics)
+    score = jax.jit(classes.metrics)
     for batch in read(task, "test", 0, 3):
         sums += [
             float(x) for x in score(jnp.broadcast_to(constant, (*batch.inputs.shape, 10000)), batch)["nats"]

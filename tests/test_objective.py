@@ -169,11 +169,11 @@ def test_terms_equal_loops_over_scored_steps(masks):
     steps = [(t, b) for t in range(T) for b in range(B) if scored(t, b)]
     pairs = [(t, b) for t in range(T - 1) for b in range(B) if joined(t, b)]
     assert steps and pairs
-    np.testing.assert_allclose(terms["cross_entropy"], np.mean([values[at] for at in steps]), rtol=1e-6)
+    np.testing.assert_allclose(terms["task"], np.mean([values[at] for at in steps]), rtol=1e-6)
     np.testing.assert_allclose(terms["ar"], 2 * np.mean([dropped[at] ** 2 for at in steps]), rtol=1e-6)
     change = [(hidden[t + 1, b] - hidden[t, b]) ** 2 for t, b in pairs]
     np.testing.assert_allclose(terms["tar"], 1.5 * np.mean(change), rtol=1e-6)
-    np.testing.assert_allclose(terms["loss"], terms["cross_entropy"] + terms["ar"] + terms["tar"], rtol=1e-6)
+    np.testing.assert_allclose(terms["loss"], terms["task"] + terms["ar"] + terms["tar"], rtol=1e-6)
     count = objective.counts(batch)
     assert (count.tokens, count.pairs) == (len(steps), len(pairs))
 
@@ -204,7 +204,7 @@ def test_sum_is_the_mean_over_the_batch_summed_over_time():
     by_hand = sum(np.asarray(nats(outputs.logits, batch))[t].mean() for t in range(T))
     np.testing.assert_allclose(total, by_hand, rtol=1e-6)
     np.testing.assert_allclose(total, T * mean, rtol=1e-6)
-    assert terms["cross_entropy"] == terms_["cross_entropy"]  # reported per token either way
+    assert terms["task"] == terms_["task"]  # reported per token either way
 
 
 def test_sum_scales_the_activation_terms_but_not_the_weight_penalties():
@@ -307,7 +307,7 @@ def test_no_scored_step_or_pair_is_zero_not_nan(length):
     outputs, batch, params = window(lengths=jnp.full(B, length))
     value, terms = run(outputs, batch, params, ar=1.0, tar=1.0)
     assert np.isfinite(value) and terms["tar"] == 0
-    assert (terms["cross_entropy"] == 0) == (length == 0)
+    assert (terms["task"] == 0) == (length == 0)
 
 
 @pytest.mark.parametrize("options", [{"over_time": "summ"}, {"penalty": "decoupledd"}])

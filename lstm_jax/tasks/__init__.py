@@ -1,19 +1,41 @@
-"""What a network is to learn. Each task is a function of its config section in the table TASKS."""
+"""What a network is to learn. Each task is a function of its config section in the table TASKS.
+
+To add a generated task: one file with one function that returns a Generator (see delayed_recall.py), and one
+line in GENERATORS.
+"""
 
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from lstm_jax.registry import check_name, lookup
-from lstm_jax.tasks.base import Batch, Metrics, Task
+from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task
+from lstm_jax.tasks.delayed_recall import delayed_recall
+from lstm_jax.tasks.generated import Generator, generated
 from lstm_jax.tasks.language_model import language_model
 
-__all__ = ["TASKS", "Batch", "Metrics", "Task", "make_task"]
+__all__ = ["GENERATORS", "TASKS", "Batch", "Criterion", "Metrics", "Scores", "Task", "arguments", "make_task"]
+
+GENERATORS: dict[str, Callable[..., Generator]] = {
+    "delayed_recall": delayed_recall,
+}
+"""name -> what describes the sequences of a task that is generated on the device."""
 
 TASKS: dict[str, Callable[..., Task]] = {
     "language_model": language_model,
+    **{name: generated(name, make) for name, make in GENERATORS.items()},
 }
 """name -> the task's factory; its keyword arguments are the config section `task` minus `name`."""
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """The config section `task` of the task `name` with its defaults; what has none is left out.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    parameters = inspect.signature(lookup(TASKS, name, "task")).parameters.values()
+    return {"name": name} | {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def make_task(name: str, **section: Any) -> Task:

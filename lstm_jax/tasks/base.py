@@ -8,7 +8,7 @@ import numpy as np
 from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.notation import Array, Tree
 
-__all__ = ["Batch", "Metrics", "Task"]
+__all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task"]
 
 Metrics = dict[str, tuple[Array, Array]]
 """name -> (sum, count), both scalars, so that batches of any size add up to an exact mean."""
@@ -37,6 +37,34 @@ class Batch(NamedTuple):
     fresh: Array | bool = False
 
 
+class Scores(NamedTuple):
+    """How predictions are scored.
+
+    Attributes:
+      loss: (logits [T, B, O], batch) -> [T, B], unreduced and unmasked: what is trained on.
+      metrics: (logits [T, B, O], batch) -> Metrics over the scored steps, the mean of `loss` among them.
+    """
+
+    loss: Callable[[Array, Batch], Array]
+    metrics: Callable[[Array, Batch], Metrics]
+
+
+class Criterion(NamedTuple):
+    """When a task counts as solved: `metric` at least (`above`) or at most (not `above`) `bound`."""
+
+    metric: str
+    bound: float
+    above: bool
+
+    def met(self, figures: Mapping[str, float]) -> bool:
+        """Whether the figures of an evaluation meet it; a NaN never does."""
+        value = figures[self.metric]
+        return value >= self.bound if self.above else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'>=' if self.above else '<='} {self.bound:g}"
+
+
 class Task(NamedTuple):
     """A task: its data and pure functions of them.
 
@@ -60,11 +88,13 @@ class Task(NamedTuple):
         trained on.
       metrics: (logits [T, B, O], batch) -> Metrics. Which one is the loss, `chance` tells: jit sorts the
         keys of what it returns.
-      chance: metric -> its value on the test split for the best predictor that ignores the input, in closed
-        form; the metrics of `metrics`, the loss first.
+      chance: metric -> its value on the test split for the best predictor that ignores the input (but may
+        know the position t), in closed form; the metrics of `metrics`, the loss first.
       report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
       facts: what a run should print and record about the data (token counts, unk rate, baselines):
         plain numbers and strings, fit for JSON.
+      solved: criteria that an evaluation must meet, all of them, for the task to count as solved; none: the
+        task is never solved, only done better.
       corpus: where the task reads text, its vocabulary and flat tokens (a run saves the vocabulary,
         generation and dynamic evaluation need both); else None.
     """
@@ -86,4 +116,5 @@ class Task(NamedTuple):
     chance: Mapping[str, float]
     report: Callable[[Mapping[str, float]], dict[str, float]]
     facts: Mapping[str, Any]
+    solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None

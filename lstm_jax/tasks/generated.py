@@ -1,0 +1,170 @@
+"""Tasks whose sequences are drawn on the device, anew at every step: no data set, no end.
+
+A task writes how ONE sequence is drawn from a key. This file draws B of them for (split, step): the key of a
+row is a function of the seed, the task's name, the split, the step and the row, so a batch is the same on
+one device as on eight, and after every resume.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax import rng
+from lstm_jax.errors import UserError
+from lstm_jax.notation import Array, Key, Tree
+from lstm_jax.tasks import scores
+from lstm_jax.tasks.base import Batch, Criterion, Scores, Task
+
+__all__ = ["Example", "Generator", "check", "generated"]
+
+
+class Example(NamedTuple):
+    """One sequence.
+
+    Attributes:
+      inputs: [T] int32 tokens, or [T, D] float32 features.
+      targets: [T] int32 classes, or [T, O] float32 values; anything where they are not scored.
+      weights: [T] float32, 1 where the target is scored; None: everywhere.
+      length: int32 scalar, steps that are real; None: all T. What lies beyond is not scored.
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array | None = None
+    length: Array | None = None
+
+
+class Generator(NamedTuple):
+    """What a generated task is, apart from batches and seeds.
+
+    Attributes:
+      draw: (key) -> Example; pure, static shapes, called under jit and vmap.
+      steps: T of every sequence.
+      outputs: O, classes or values of the head.
+      chance: metric -> its value for the best predictor that ignores the input, in closed form; the metrics
+        of `scores`, the loss first.
+      solved: criteria that an evaluation must meet for the task to count as solved.
+      bits: log2 of the number of sequences that can be drawn with a fair chance, i.e. the entropy of a
+        sequence: under about 40, splits share sequences, because there are no more.
+      vocab: V of token inputs, or None; input_dim: D of features, or None.
+      scores: how predictions are scored.
+      facts: further facts for the run's log and its record.
+    """
+
+    draw: Callable[[Key], Example]
+    steps: int
+    outputs: int
+    chance: Mapping[str, float]
+    solved: tuple[Criterion, ...]
+    bits: float
+    vocab: int | None = None
+    input_dim: int | None = None
+    scores: Scores = scores.classes
+    facts: Mapping[str, Any] = {}
+
+
+def check(name: str, value: float, least: float, most: float | None = None) -> None:
+    """Raises UserError unless least <= value (<= most); `name` is the task's argument."""
+    if not (least <= value and (most is None or value <= most)):
+        allowed = f"{least} or more" if most is None else f"between {least} and {most}"
+        raise UserError(f"task.{name}={value} is not possible: it must be {allowed}")
+
+
+def generated(name: str, make: Callable[..., Generator]) -> Callable[..., Task]:
+    """The factory of a task from a function that describes its sequences.
+
+    Args:
+      name: as in TASKS.
+      make: (*, its own options) -> Generator.
+
+    Returns:
+      The task's factory. Beside the options of `make` it takes:
+        batch: B, sequences in a training step.
+        epoch_steps: training steps in an epoch, after which the task is evaluated.
+        eval_batch, eval_steps: sequences in a step of evaluation, and steps: eval_batch * eval_steps
+          sequences are scored, the same ones every time.
+        epochs, seed: of the run.
+    """
+
+    def factory(
+        *,
+        batch: int = 32,
+        epoch_steps: int = 200,
+        eval_batch: int = 128,
+        eval_steps: int = 4,
+        epochs: int,
+        seed: int,
+        **options: Any,
+    ) -> Task:
+        sizes = dict(batch=batch, epoch_steps=epoch_steps, eval_batch=eval_batch, eval_steps=eval_steps)
+        for argument, value in sizes.items():
+            check(argument, value, 1)
+        if epochs < 1:
+            raise UserError(f"epochs={epochs} is not possible: it must be 1 or more")
+        made = make(**options)
+        return _task(name, made, batch, eval_batch, eval_steps, epoch_steps, epochs, seed)
+
+    frame = [p for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own = list(inspect.signature(make).parameters.values())
+    factory.__signature__ = inspect.Signature([*own, *frame])  # type: ignore[attr-defined]
+    factory.__doc__ = make.__doc__
+    factory.__name__ = name
+    return factory
+
+
+def _task(
+    name: str,
+    made: Generator,
+    batch: int,
+    eval_batch: int,
+    eval_steps: int,
+    epoch_steps: int,
+    epochs: int,
+    seed: int,
+) -> Task:
+    root = jax.random.key(seed)
+    batch_sizes = {"train": batch, "valid": eval_batch, "test": eval_batch}
+
+    def batch_at(data: Tree, split: str, step: Array | int, bucket: int = 0) -> Batch:
+        step = jnp.asarray(step, jnp.int32)
+        if split != "train":  # the same sequences at every pass
+            step = step % eval_steps
+        key = rng.stream(root, f"{name}/{split}", step)
+
+        def row(index: Array) -> Example:
+            return made.draw(jax.random.fold_in(key, index))
+
+        rows = jax.vmap(row)(data[split]["row"])
+        in_time = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rows._replace(length=None))
+        return Batch(in_time.inputs, in_time.targets, in_time.weights, rows.length, None, True)
+
+    return Task(
+        name=name,
+        vocab=made.vocab,
+        input_dim=made.input_dim,
+        outputs=made.outputs,
+        data={split: {"row": jnp.arange(rows, dtype=jnp.int32)} for split, rows in batch_sizes.items()},
+        batch_axes={split: {"row": 0 if split == "train" else None} for split in batch_sizes},
+        batch=batch_at,
+        buckets=dict.fromkeys(batch_sizes, (made.steps,)),
+        bucket=lambda data, split, step: jnp.zeros((), jnp.int32),
+        steps={"valid": eval_steps, "test": eval_steps},
+        epoch_ends=epoch_steps * np.arange(1, epochs + 1, dtype=np.int64),
+        batch_sizes=batch_sizes,
+        loss=made.scores.loss,
+        metrics=made.scores.metrics,
+        chance=dict(made.chance),
+        report=scores.as_they_are,
+        facts={
+            "steps_of_a_sequence": made.steps,
+            "bits_of_a_sequence": float(made.bits),
+            **{f"chance_{metric}": float(value) for metric, value in made.chance.items()},
+            "solved_when": " and ".join(map(str, made.solved)),
+            **made.facts,
+        },
+        solved=made.solved,
+    )

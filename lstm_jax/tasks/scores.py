@@ -1,0 +1,65 @@
+"""What a prediction costs and how it is counted: nats and accuracy of classes, squared error of values."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.notation import Array
+from lstm_jax.tasks.base import Batch, Metrics, Scores
+
+__all__ = ["classes", "nats", "squared_error", "values"]
+
+
+def nats(logits: Array, batch: Batch) -> Array:
+    """Nats of every target, [T, B] float32, scored or not: logsumexp(logits) - logits[target].
+
+    The target's logit is picked by a comparison and a sum, which XLA fuses and whose gradient is again a
+    comparison, where an index would have a scatter over [T, B, V] as its gradient. On two CPU cores at
+    T = B = 20, V = 10,000 a step costs about what it does with `objective.cross_entropy` (7 % by medians).
+
+    Args:
+      logits: [T, B, V].
+      batch: the window; targets [T, B] integer classes.
+    """
+    logits = logits.astype(jnp.float32)
+    hit = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) == batch.targets[..., None]
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(hit, logits, 0.0).sum(axis=-1)
+
+
+def squared_error(outputs: Array, batch: Batch) -> Array:
+    """Squared error summed over the O values of each step, [T, B] float32, scored or not.
+
+    Args:
+      outputs: [T, B, O].
+      batch: the window; targets [T, B, O].
+    """
+    return jnp.square(outputs.astype(jnp.float32) - batch.targets).sum(axis=-1)
+
+
+def total(values: Array, batch: Batch) -> tuple[Array, Array]:
+    """(sum, count) of [T, B] values over the scored steps."""
+    if batch.weights is None:
+        return values.sum(), jnp.asarray(values.size, jnp.float32)
+    scored = batch.weights > 0  # chosen, not multiplied: what is not scored may be anything, even inf
+    return jnp.where(scored, values, 0.0).sum(), scored.sum(dtype=jnp.float32)
+
+
+def _count_classes(logits: Array, batch: Batch) -> Metrics:
+    right = (jnp.argmax(logits, axis=-1) == batch.targets).astype(jnp.float32)
+    return {"nats": total(nats(logits, batch), batch), "accuracy": total(right, batch)}
+
+
+def _count_values(outputs: Array, batch: Batch) -> Metrics:
+    return {"squared_error": total(squared_error(outputs, batch), batch)}
+
+
+def as_they_are(means: Mapping[str, float]) -> dict[str, float]:
+    """The means themselves, for a task whose metrics are what a person reads."""
+    return {name: float(mean) for name, mean in means.items()}
+
+
+classes = Scores(nats, _count_classes)
+"""Integer classes: nats, accuracy."""
+values = Scores(squared_error, _count_values)
+"""Real values: squared error."""
