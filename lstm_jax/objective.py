@@ -184,8 +184,8 @@ def loss(
       tar: coefficient a of a * mean((h_t+1 - h_t)^2) over scored pairs and H.
 
     Returns:
-      loss, and terms: float32 scalars `task` (mean of `task_loss` a scored step, under either over_time), `l1`,
-      `l2`, `ar`, `tar` (each times its coefficient) and `loss`. A literal coefficient of 0 costs
+      loss, and terms: float32 scalars `task` (mean of `task_loss` a scored step under either over_time),
+      `l1`, `l2`, `ar`, `tar` (each times its coefficient) and `loss`. A literal coefficient of 0 costs
       nothing; coefficients may be traced.
 
     Raises:
