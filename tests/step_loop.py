@@ -14,4 +14,4 @@ def run(cell, params, xs, carry=None, key=None):
         carry, y, trace = cell.update(seen, carry, z, cell.recur(seen, carry))
         ys.append(y)
         traces.append(trace)
-    return carry, jnp.stack(ys), jax.tree.map(lambda *leaves: jnp.stack(leaves), *traces)
+    return carry, cell.finish(seen, jnp.stack(ys)), jax.tree.map(lambda *leaves: jnp.stack(leaves), *traces)

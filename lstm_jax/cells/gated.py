@@ -49,6 +49,7 @@ def gated(
     dtype: Any = jnp.float32,
     bias: BiasRows = plain_rows,
     extra: Callable[[Key, Initializer], Params] | None = None,
+    source: int | None = None,
 ) -> Cell:
     """A cell of G gates over z = x w_x + b and r = h w_h; `update` combines them.
 
@@ -61,7 +62,10 @@ def gated(
       init: initial weights, see `initializers.initializer`.
       dtype: compute dtype of the matmuls, of h and of y.
       bias: from `forget_bias.bias_rows` for a cell with a forget gate.
-      extra: (key, initializer) -> further float32 leaves that `update` reads, e.g. peepholes [3, H].
+      extra: (key, initializer) -> further float32 leaves that `update` reads, e.g. peepholes [3, H]. Those
+        named w_... are factors of matrix products: `update` and `recur` see them in `dtype`.
+      source: rows of w_h, where the gates see something else than h and the cell brings its own `recur`;
+        0: none, the gates see x only. None: H.
 
     Raises:
       UserError: hidden is not a positive whole number, or init is unknown.
@@ -70,14 +74,16 @@ def gated(
         raise UserError(f"{name}: hidden must be a positive whole number of units, not {hidden!r}")
     draws = initializer(init)
     dtype = jnp.dtype(dtype)
+    source = hidden if source is None else source
     consumed = {"w_x", "b", "b_fixed"}  # prepare uses them up: what update does not see needs no gradient
 
     def init_params(key: Key, input_dim: int) -> Params:
         own = extra(stream(key, "extra"), draws) if extra else {}
+        w_h = {"w_h": draws.w_h(stream(key, "w_h"), (source, gates, hidden))} if source else {}
         b = draws.b(stream(key, "b"), (gates, hidden))
         return {
             "w_x": draws.w_x(stream(key, "w_x"), (input_dim, gates, hidden)),
-            "w_h": draws.w_h(stream(key, "w_h"), (hidden, gates, hidden)),
+            **w_h,
             **bias.init(stream(key, "forget_bias"), b),
             **own,
         }
@@ -89,9 +95,9 @@ def gated(
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
         zs = product(xs.astype(dtype), params["w_x"].astype(dtype)) + bias.read(params)
         kept = {leaf: value for leaf, value in params.items() if leaf not in consumed}
-        return {**kept, "w_h": params["w_h"].astype(dtype)}, zs
+        return {leaf: v.astype(dtype) if leaf.startswith("w_") else v for leaf, v in kept.items()}, zs
 
-    def recur(params: Params, carry: Carry) -> Array:
-        return product(carry.h, params["w_h"])
+    def recur(params: Params, carry: Carry) -> Tree:
+        return product(carry.h, params["w_h"]) if source else ()
 
     return Cell(name, hidden, init_params, carry, prepare, recur, update)

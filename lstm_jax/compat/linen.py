@@ -82,7 +82,7 @@ class LinenCell(nn.RNNCellBase):
         seen, zs = cell.prepare(params, inputs.reshape(1, -1, inputs.shape[-1]), None)
         z = jax.tree.map(lambda leaf: leaf[0], zs)
         flat, y, _ = cell.update(seen, flat, z, cell.recur(seen, flat))
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, leaf.shape[-1]), (flat, y))
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, leaf.shape[-1]), (flat, cell.finish(seen, y)))
 
     @nn.nowrap
     def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> Carry:

@@ -46,4 +46,4 @@ def run(
         ys.append(y)
         traces.append(trace)
     ys, trace = jax.tree.map(lambda *steps: jnp.stack(steps), *zip(ys, traces, strict=True))
-    return Unrolled(carry, ys, trace)
+    return Unrolled(carry, cell.finish(stepped, ys), trace)

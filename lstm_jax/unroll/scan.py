@@ -52,7 +52,7 @@ def run(
         carry, (ys, trace) = _in_chunks(window, carry, (zs, resets), steps, chunk)
     else:
         carry, (ys, trace) = window(carry, (zs, resets))
-    return Unrolled(carry, ys, trace)
+    return Unrolled(carry, cell.finish(params, ys), trace)
 
 
 def _freezing(cell: Cell) -> Cell:
