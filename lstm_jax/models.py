@@ -53,8 +53,9 @@ class Model(NamedTuple):
       init: (key) -> params: {"embedding" [V, E] (tokens only), "layers" (one dict a layer),
         "head": {"w" [H, O] (absent when tied), "b" [O]}}, float32.
       carry: (params, batch) -> one carry a layer, each leaf [B, ...].
-      apply: (params, inputs [T, B] or [T, B, D], carry, *, key, lengths, resets) -> Outputs.
-        key None is deterministic; a key turns every dropout on.
+      apply: (params, inputs [T, B] or [T, B, D], carry, *, key, lengths, resets, around) -> Outputs.
+        key None is deterministic; a key turns every dropout on. around(layer, cell) -> cell, where given, is
+        run in the place of each layer's cell, by the scan: how an instrument reaches into a step.
       head: (params, hidden [..., H]) -> logits [..., O] float32.
       backend: the unroll that was chosen, and `why`, for the run's log.
     """
@@ -201,6 +202,7 @@ def recurrent(
         key: Key | None = None,
         lengths: Array | None = None,
         resets: Array | None = None,
+        around: Callable[[int, cells.Cell], cells.Cell] | None = None,
     ) -> Outputs:
         def stream(name: str, index: int | None = None) -> Key | None:
             return None if key is None else rng.stream(key, name, index)
@@ -215,14 +217,14 @@ def recurrent(
             rate = rates["between"] if index else rates["input"]
             x = drop(x, rate, stream("dropout", index), locked=rates["locked"])
             run = unroll.unroll(
-                layer,
+                layer if around is None else around(index, layer),
                 params["layers"][index],
                 x,
                 carry[index],
                 key=stream("cell", index),
                 lengths=lengths,
                 resets=resets,
-                backend=backend,
+                backend=backend if around is None else "scan",
                 unroll=scan_unroll,
                 chunk=remat_chunk,
             )

@@ -220,6 +220,24 @@ def test_bfloat16_keeps_parameters_cell_state_and_logits_in_float32():
     assert 0 < error < 0.05 * np.abs(expected).max()  # bfloat16 rounds at 2^-9, over two layers and 6 steps
 
 
+def test_around_stands_in_the_place_of_each_layers_cell():
+    """A cell whose y is doubled in layer 1: what it passes up is doubled, what it carries is not."""
+    model = small()
+    params, tokens, carry = parts(model)
+
+    def around(layer, cell):
+        def update(*args):
+            new, y, trace = cell.update(*args)
+            return new, 2 * y, trace
+
+        return cell if layer == 0 else cell._replace(update=update)
+
+    plain, changed = model.apply(params, tokens, carry), model.apply(params, tokens, carry, around=around)
+    assert_same(changed.carry, plain.carry)
+    assert_same(changed.hidden, 2 * plain.hidden, rtol=1e-6)
+    assert_same(model.apply(params, tokens, carry, around=lambda _, cell: cell), plain)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
