@@ -1,0 +1,30 @@
+"""The three cells from which the others are told apart: LSTM, GRU, Elman network."""
+
+import numpy as np
+
+from tests.oracles.frame import preactivation, sigmoid
+
+
+def lstm(p, carry, x):
+    i, f, g, o = (preactivation(p, carry["h"], x, gate) for gate in range(4))
+    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    c = f * carry["c"] + i * g
+    h = o * np.tanh(c)
+    return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
+
+
+def gru(p, carry, x):
+    h = carry["h"]
+    r = sigmoid(preactivation(p, h, x, 0))
+    z = sigmoid(preactivation(p, h, x, 1))
+    n = np.tanh(x @ p["w_x"][:, 2] + p["b"][2] + r * (h @ p["w_h"][:, 2] + p["b_h"]))
+    new = (1 - z) * n + z * h
+    return {"h": new}, new, {"r": r, "z": z, "n": n}
+
+
+def elman(p, carry, x):
+    h = np.tanh(preactivation(p, carry["h"], x, 0))
+    return {"h": h}, h, {}
+
+
+ORACLES = {"lstm": lstm, "gru": gru, "elman": elman}
