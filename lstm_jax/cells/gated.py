@@ -12,7 +12,14 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.rng import stream
 
-__all__ = ["gated", "product", "split_gates", "wide"]
+__all__ = ["gated", "product", "split_gates", "units", "wide"]
+
+
+def units(number: Any, what: str) -> int:
+    """`number`, where it is a positive whole number of units; `what` names it in the UserError."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise UserError(f"{what} must be a positive whole number of units, not {number!r}")
+    return number
 
 
 def wide(dtype: Any) -> Any:
@@ -63,15 +70,14 @@ def gated(
       dtype: compute dtype of the matmuls, of h and of y.
       bias: from `forget_bias.bias_rows` for a cell with a forget gate.
       extra: (key, initializer) -> further float32 leaves that `update` reads, e.g. peepholes [3, H]. Those
-        named w_... are factors of matrix products: `update` and `recur` see them in `dtype`.
+        named w_h_... are recurrent weights like `w_h`, which `recur` sees in `dtype`.
       source: rows of w_h, where the gates see something else than h and the cell brings its own `recur`;
         0: none, the gates see x only. None: H.
 
     Raises:
       UserError: hidden is not a positive whole number, or init is unknown.
     """
-    if not isinstance(hidden, int) or hidden < 1:
-        raise UserError(f"{name}: hidden must be a positive whole number of units, not {hidden!r}")
+    units(hidden, f"{name}: hidden")
     draws = initializer(init)
     dtype = jnp.dtype(dtype)
     source = hidden if source is None else source
@@ -95,7 +101,7 @@ def gated(
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
         zs = product(xs.astype(dtype), params["w_x"].astype(dtype)) + bias.read(params)
         kept = {leaf: value for leaf, value in params.items() if leaf not in consumed}
-        return {leaf: v.astype(dtype) if leaf.startswith("w_") else v for leaf, v in kept.items()}, zs
+        return {leaf: v.astype(dtype) if leaf.startswith("w_h") else v for leaf, v in kept.items()}, zs
 
     def recur(params: Params, carry: Carry) -> Tree:
         return product(carry.h, params["w_h"]) if source else ()

@@ -11,7 +11,7 @@ from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.notation import Array, Params
 
-__all__ = ["LSTMCarry", "lstm"]
+__all__ = ["LSTMCarry", "lstm", "lstm_gates", "lstm_state", "lstm_update"]
 
 
 class LSTMCarry(NamedTuple):
@@ -21,13 +21,22 @@ class LSTMCarry(NamedTuple):
     h: Array
 
 
-def _update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
-    i, f, g, o = split_gates(z + r)
-    i, f, o = (jax.nn.sigmoid(gate) for gate in (i, f, o))
-    g = jnp.tanh(g)
+def lstm_gates(a: Array) -> tuple[Array, Array, Array, Array]:
+    """The sums a [B, 4, H] -> i, f, g, o [B, H]."""
+    i, f, g, o = split_gates(a)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+
+
+def lstm_state(carry: LSTMCarry, i: Array, f: Array, g: Array, o: Array) -> tuple[LSTMCarry, Array, Trace]:
+    """What the gates [B, H] make of c and h: what `update` returns."""
     c = f * carry.c + i * g
     h = (o * jnp.tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(c, h), h, {"i": i, "f": f, "g": g, "o": o, "c": c}
+
+
+def lstm_update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
+    """The LSTM's `update`."""
+    return lstm_state(carry, *lstm_gates(z + r))
 
 
 def lstm(
@@ -58,4 +67,4 @@ def lstm(
       UserError: a bad forget_bias, init or hidden.
     """
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
-    return gated("lstm", hidden, 4, LSTMCarry, _update, init=init, dtype=dtype, bias=bias)
+    return gated("lstm", hidden, 4, LSTMCarry, lstm_update, init=init, dtype=dtype, bias=bias)

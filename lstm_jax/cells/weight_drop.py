@@ -12,7 +12,7 @@ from lstm_jax.rng import stream
 __all__ = ["weight_drop"]
 
 
-def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] = ("w_h",)) -> Cell:
+def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] | None = None) -> Cell:
     """The cell with each entry of its recurrent weight dropped with probability `rate` in training.
 
     One mask a window, drawn in `prepare`; kept entries are divided by 1 - rate, so evaluation (key None)
@@ -21,7 +21,7 @@ def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] = ("w_h
     Args:
       cell: any cell with the named leaves.
       rate: in [0, 1); may be traced.
-      leaves: names of the parameters that drop.
+      leaves: names of the parameters that drop; None: `w_h`, and with it every other named w_h_...
 
     Raises:
       UserError: a bad rate; at `prepare`, a cell without one of the leaves (it must not do nothing silently).
@@ -30,7 +30,8 @@ def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] = ("w_h
         return cell
 
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Tree]:
-        missing = [leaf for leaf in leaves if leaf not in params]
+        wanted = leaves or ("w_h", *(leaf for leaf in params if leaf.startswith("w_h_")))
+        missing = [leaf for leaf in wanted if leaf not in params]
         if missing:
             raise UserError(
                 f"weight drop: cell {cell.name!r} has no parameter {missing[0]!r}; it has {', '.join(params)}"
@@ -38,7 +39,7 @@ def weight_drop(cell: Cell, rate: float | Array, leaves: tuple[str, ...] = ("w_h
         if key is not None:
             own = stream(key, "weight_drop")
             params = dict(params)
-            for leaf in leaves:
+            for leaf in wanted:
                 kept = jax.random.bernoulli(stream(own, leaf), 1.0 - rate, params[leaf].shape)
                 params[leaf] = jnp.where(kept, params[leaf] / (1.0 - rate), 0.0)
         return cell.prepare(params, xs, key)
