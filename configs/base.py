@@ -51,10 +51,11 @@ def _language_model() -> ConfigDict:
                 dict(
                     name="lstm",  # a name of lstm_jax.cells.CELLS
                     # number | one number a layer "0,1" | chrono(T_max) | uniform | timescale(T)
-                    # | timescale(inverse_gamma, alpha, scale) | powerlaw
+                    # | timescale(inverse_gamma, alpha, scale) | powerlaw | "": the cell's own default
                     forget_bias="1",
                     forget_bias_trainable=True,
                     init="lecun",  # lecun (input lecun_normal, recurrent orthogonal) | torch | uniform(a)
+                    options="",  # what this cell alone takes, e.g. "gate_activation=hard_sigmoid"
                 )
             ),
             dropout=ConfigDict(

@@ -378,6 +378,42 @@ def test_unknown_names_are_refused_with_a_suggestion():
         cells.make_cell("lstm", H, layer=2, layers=2)
 
 
+def test_options_as_text_are_keyword_arguments(monkeypatch):
+    seen = {}
+
+    def factory(
+        hidden, *, slots: int = 1, rate: float = 0.5, rms: bool = False, kind: str = "a", forget_bias=1.0
+    ):
+        seen.update(hidden=hidden, slots=slots, rate=rate, rms=rms, kind=kind, forget_bias=forget_bias)
+        return cells.lstm(hidden)
+
+    monkeypatch.setitem(cells.CELLS, "stand-in", factory)
+    text = " slots=3, rate=1,rms=True , kind=timescale(3, 4)"
+    cells.make_cell("stand-in", H, options=text, forget_bias="2")
+    assert seen == dict(hidden=H, slots=3, rate=1, rms=True, kind="timescale(3, 4)", forget_bias="2")
+    cells.make_cell("stand-in", H, options="", forget_bias="")
+    assert seen == dict(hidden=H, slots=1, rate=0.5, rms=False, kind="a", forget_bias=1.0)
+    bad = {
+        "slot=3": r"option of cell 'stand-in' 'slot': did you mean 'slots'\?",
+        "slots": "'slots' is not name=value",
+        "slots=": "'slots=' is not name=value",
+        "slots=1,,rms=true": "'' is not name=value",
+        "slots=1,slots=2": "gives 'slots' twice",
+        "slots=1.5": "option 'slots' of cell 'stand-in' must be a whole number, not 1.5",
+        "slots=true": "must be a whole number, not True",
+        "rate=high": "must be a number, not 'high'",
+        "rms=1": "must be true or false, not 1",
+        "kind=7": "must be a word, not 7",
+        "hidden=7": "'hidden' has a field of its own",
+        "forget_bias=3": "'forget_bias' has a field of its own",
+    }
+    for text, message in bad.items():
+        with pytest.raises(UserError, match=message):
+            cells.make_cell("stand-in", H, options=text, forget_bias="2")
+    with pytest.raises(UserError, match="is not text"):
+        cells.make_cell("lstm", H, options={"slots": 1})
+
+
 @pytest.mark.parametrize("hidden", [0, -1, 2.5, "8"])
 def test_hidden_is_a_positive_whole_number(hidden):
     with pytest.raises(UserError, match="hidden must be a positive whole number"):
@@ -386,10 +422,10 @@ def test_hidden_is_a_positive_whole_number(hidden):
 
 @each_cell
 def test_forget_bias_fields_are_dropped_where_declared_and_only_there(name):
-    """The config section `model.cell` as configs/base.py has it builds every cell."""
+    """The config section `model.cell`, with the fields of configs/base.py, builds every cell."""
     takes = "forget_bias" in inspect.signature(cells.CELLS[name]).parameters
     assert takes != (name in cells.NO_FORGET_BIAS)
-    section = dict(forget_bias="0,2", forget_bias_trainable=False, init="lecun")
+    section = dict(forget_bias="0,2", forget_bias_trainable=False, init="lecun", options="")
     cell = oracles.small(name, H, dtype="float32", layer=1, layers=2, **section)
     params = cell.init(jax.random.key(0), D)
     assert ("b_fixed" in params) == takes
@@ -498,6 +534,8 @@ def test_weight_drop_masks_the_recurrent_weight_only(case):
 @each_case
 def test_weight_drop_without_a_key_is_the_cell(case):
     cell, params = build(case)
+    if not facts(case).recurrent_weights:
+        pytest.skip("the cell has no recurrent weight")
     dropped = step_loop.run(cells.weight_drop(cell, 0.5, facts(case).recurrent_weights), params, inputs())
     jax.tree.map(np.testing.assert_array_equal, dropped, step_loop.run(cell, params, inputs()))
 

@@ -1,6 +1,6 @@
 """Recurrent cells as records of pure functions, the table of them, and the wrappers around them.
 
-To add a cell: one file with one factory (see elman.py), one line in CELLS, one oracle in tests/oracles.py.
+To add a cell: one file with one factory (see elman.py), one line in CELLS, one oracle in tests/oracles/.
 """
 
 import inspect
@@ -11,6 +11,7 @@ from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.elman import ElmanCarry, elman
 from lstm_jax.cells.gru import GRUCarry, gru
 from lstm_jax.cells.lstm import LSTMCarry, lstm
+from lstm_jax.cells.spec import parse_options
 from lstm_jax.cells.weight_drop import weight_drop
 from lstm_jax.cells.zoneout import zoneout
 from lstm_jax.errors import UserError
@@ -44,7 +45,9 @@ NO_FORGET_BIAS = frozenset({"gru", "elman"})
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 
 
-def make_cell(name: str, hidden: int, *, layer: int = 0, layers: int = 1, **options: Any) -> Cell:
+def make_cell(
+    name: str, hidden: int, *, layer: int = 0, layers: int = 1, options: str = "", **fields: Any
+) -> Cell:
     """The cell `name` of H = `hidden` units, for layer `layer` of `layers`.
 
     Args:
@@ -52,20 +55,45 @@ def make_cell(name: str, hidden: int, *, layer: int = 0, layers: int = 1, **opti
       hidden: H.
       layer: index of the layer, from the input up; given to the factories that ask for it.
       layers: L.
-      options: the factory's keyword arguments. `forget_bias` and `forget_bias_trainable` are dropped for
-        the cells of NO_FORGET_BIAS; nothing else is.
+      options: further keyword arguments of the factory as text, "chunk=10,slots=8"; see `spec.parse_options`.
+      fields: the factory's keyword arguments. `forget_bias` and `forget_bias_trainable` are dropped for
+        the cells of NO_FORGET_BIAS, and `forget_bias` "" for the others, whose own default then holds;
+        nothing else is.
 
     Raises:
-      UserError: an unknown cell or option, or a value that the factory refuses.
+      UserError: an unknown cell or option, an option given twice or of another kind than the factory's
+        signature says, or a value that the factory refuses.
     """
     factory = lookup(CELLS, name, "cell")
-    if name in NO_FORGET_BIAS:
-        options = {k: v for k, v in options.items() if k not in ("forget_bias", "forget_bias_trainable")}
-    known = [parameter for parameter in inspect.signature(factory).parameters if parameter != "hidden"]
-    for option in options:
+    given = parse_options(options, "model.cell.options")
+    for option in set(given) & {*fields, "hidden", "layer", "layers", "name", "options"}:
+        raise UserError(f"model.cell.options {options!r}: {option!r} has a field of its own; set that one")
+    unset = ("forget_bias", "forget_bias_trainable") if name in NO_FORGET_BIAS else ()
+    if fields.get("forget_bias") == "":
+        unset = ("forget_bias", *unset)
+    fields = {k: v for k, v in fields.items() if k not in unset}
+    known = {k: v for k, v in inspect.signature(factory).parameters.items() if k != "hidden"}
+    for option in fields | given:
         check_name(option, [k for k in known if k not in ("layer", "layers")], f"option of cell {name!r}")
+    for option, value in given.items():
+        _check_kind(value, known[option].annotation, f"option {option!r} of cell {name!r}")
     if "layer" in known:
-        options |= {"layer": layer, "layers": layers}
+        fields |= {"layer": layer, "layers": layers}
     if not 0 <= layer < layers:
         raise UserError(f"layer {layer} is not one of {layers} layers")
-    return factory(hidden, **options)
+    return factory(hidden, **fields, **given)
+
+
+_KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a word", (str,)),
+}
+
+
+def _check_kind(value: Any, annotation: Any, what: str) -> None:
+    """Raises UserError where a parameter of one plain type was given text that is not of it."""
+    kind, types = _KINDS.get(annotation, ("", (object,)))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and kind):
+        raise UserError(f"{what} must be {kind}, not {value!r}")
