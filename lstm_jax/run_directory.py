@@ -4,6 +4,7 @@
 - metrics.jsonl: one row an event; tensorboard/: the same as event files; curves.png: the learning curve
 - checkpoints/latest/: states to resume from; checkpoints/best/: parameters to evaluate with
 - result.json: the final figures
+- analysis/: what the instruments found, figures and numbers
 """
 
 import fcntl
@@ -96,6 +97,7 @@ class RunPaths:
         self.checkpoints = self.root / "checkpoints"
         self.curves = self.root / "curves.png"
         self.result = self.root / "result.json"
+        self.analysis = self.root / "analysis"
 
     def read_config(self) -> dict[str, Any]:
         """The config of the run, as plain dicts and lists.

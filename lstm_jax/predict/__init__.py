@@ -1,6 +1,7 @@
-"""What a trained run is good for: continuing text and scoring it."""
+"""What a trained run is good for: continuing text, scoring it, and being looked into."""
 
 from lstm_jax.predict.language_model import LanguageModel, LineScore, Sample
 from lstm_jax.predict.loading import load
+from lstm_jax.predict.run import Run
 
-__all__ = ["LanguageModel", "LineScore", "Sample", "load"]
+__all__ = ["LanguageModel", "LineScore", "Run", "Sample", "load"]

@@ -1,0 +1,146 @@
+"""How long a unit remembers: its time scale, from its forget gate over a text.
+
+What a unit's cell state holds is multiplied by f at every step, so k steps later the product of k gates is
+left of it: exp(-k / T) with T = -1 / mean(log f), in the geometric mean. Mahto et al. 2021 take
+T = -1 / log(mean f), which the steps at which the gate stands open weigh on; by Jensen's inequality it is
+never less. Both are in steps (tokens).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_jax.analysis.style import COLOURS, new_figure, plain_numbers, tidy
+from lstm_jax.notation import Array
+
+__all__ = ["REFERENCE_BIASES", "TimeScales", "figure", "forget_sums", "from_bias", "time_scales"]
+
+REFERENCE_BIASES = (0, 1, 2, 3, 5)
+"""Forget biases whose time scales are marked in the figure: 1.44, 3.19, 7.88, 20.6 and 149 steps."""
+
+
+class TimeScales(NamedTuple):
+    """Time scales of the units of one layer.
+
+    Attributes:
+      product: [H] steps, -1 / mean(log f); inf where the gate never closes.
+      mean: [H] steps, -1 / log(mean f) (Mahto 2021).
+    """
+
+    product: np.ndarray
+    mean: np.ndarray
+
+
+def forget_sums(f: Array, real: Array) -> dict[str, Array]:
+    """Sums over one window, which add up over windows.
+
+    Args:
+      f: [T, B, H] forget gate.
+      real: [T, B] bool, False where a step is no part of its sequence.
+
+    Returns:
+      {"log" [H], the sum of log f; "f" [H], the sum of f; "count", the steps}, float32. A gate that
+      underflowed to 0 counts as the least normal number (log -87).
+    """
+    f = f.astype(jnp.float32)
+    logs = jnp.log(jnp.maximum(f, jnp.finfo(jnp.float32).tiny))
+    kept = real[..., None]
+    return {
+        "log": jnp.sum(jnp.where(kept, logs, 0.0), (0, 1)),
+        "f": jnp.sum(jnp.where(kept, f, 0.0), (0, 1)),
+        "count": jnp.sum(real, dtype=jnp.float32),
+    }
+
+
+def _steps(log_f: np.ndarray) -> np.ndarray:
+    """-1 / log_f; inf where log_f is 0 or, with exponential gates, above."""
+    with np.errstate(divide="ignore"):
+        return np.where(log_f < 0, -1.0 / np.minimum(log_f, 0.0), np.inf)
+
+
+def time_scales(sums: Mapping[str, np.ndarray]) -> TimeScales:
+    """The time scales from sums of `forget_sums`."""
+    count = np.asarray(sums["count"], np.float64)
+    log_f = np.asarray(sums["log"], np.float64) / count
+    with np.errstate(divide="ignore"):
+        log_mean = np.log(np.asarray(sums["f"], np.float64) / count)
+    return TimeScales(_steps(log_f), _steps(log_mean))
+
+
+def from_bias(bias: float) -> float:
+    """The time scale, in steps, of a forget gate that sees only its bias: -1 / log sigmoid(bias)."""
+    return float(1.0 / np.logaddexp(0.0, -bias))
+
+
+def figure(layers: Sequence[Mapping[str, TimeScales]], *, unit: str = "steps", title: str = "") -> Figure:
+    """The share of each layer's units whose time scale is at most T, T on a logarithmic axis.
+
+    Args:
+      layers: one mapping a layer, from the input up: what the parameters are ("at initialisation",
+        "trained") -> their time scales. The last is drawn boldest, with Mahto's form beside it, dashed.
+      unit: what a step is, for the axis.
+      title: above the figure.
+
+    Returns:
+      A figure of one panel a layer, two beside each other.
+    """
+    columns = min(2, len(layers))
+    rows = -(-len(layers) // columns)
+    drawing = new_figure(0.4 + 2.8 * rows)
+    if title:
+        drawing.suptitle(title, fontsize=10)
+    panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    finite = [scale[np.isfinite(scale)] for layer in layers for scales in layer.values() for scale in scales]
+    drawn = np.concatenate([*finite, [from_bias(0), from_bias(3)]])
+    low, high = drawn.min() / 1.3, drawn.max() * 1.3
+    for index, axes in enumerate(panels.flat):
+        if index >= len(layers):
+            axes.set_visible(False)
+            continue
+        for bias in REFERENCE_BIASES:
+            at = from_bias(bias)
+            if low <= at <= high:
+                axes.axvline(at, color=COLOURS["grey"], linewidth=0.7, linestyle=(0, (2, 3)), zorder=1)
+                axes.annotate(
+                    f"{bias}", xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                    textcoords="offset points", ha="center", fontsize=7, color=COLOURS["grey"],
+                )  # fmt: skip
+        kinds = list(layers[index].items())
+        for number, (name, scales) in enumerate(kinds):
+            last = number == len(kinds) - 1
+            colour = COLOURS["blue"] if last else COLOURS["orange"]
+            _cumulative(axes, scales.product, colour, 1.8 if last else 1.2, "-", name)
+            if last:
+                _cumulative(axes, scales.mean, colour, 1.0, (0, (4, 2)), f"{name}, by mean f")
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(0, 1)
+        axes.set_title(f"layer {index + 1}", fontsize=9, pad=13)
+        tidy(axes)
+        plain_numbers(axes.xaxis)
+        if index % columns == 0:
+            axes.set_ylabel("share of units", fontsize=9)
+        if index + columns >= len(layers):
+            axes.set_xlabel(f"time scale T ({unit})", fontsize=9)
+    panels.flat[0].annotate(
+        "forget bias", xy=(0, 1), xycoords="axes fraction", xytext=(0, 2), textcoords="offset points",
+        ha="right", fontsize=7, color=COLOURS["grey"],
+    )  # fmt: skip
+    panels.flat[0].legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="lower right")
+    return drawing
+
+
+def _cumulative(
+    axes: object, scale: np.ndarray, colour: str, width: float, dashes: object, label: str
+) -> None:
+    """Draws the share of units at or below each time scale; infinite ones leave it below 1."""
+    ordered = np.sort(scale)
+    share = np.arange(1, len(ordered) + 1) / len(ordered)
+    finite = np.isfinite(ordered)
+    axes.step(  # type: ignore[attr-defined]
+        np.concatenate([ordered[finite][:1], ordered[finite]]), np.concatenate([[0.0], share[finite]]),
+        where="post", color=colour, linewidth=width, linestyle=dashes, label=label,
+    )  # fmt: skip

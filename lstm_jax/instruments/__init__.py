@@ -1,0 +1,138 @@
+"""Instruments that look into a run, whatever its task and cell: their table, and what runs and stores them.
+
+To add one: a file in `lstm_jax.analysis`, arrays in, arrays and a figure out; a file here that feeds it from
+a `Run` and gives a `Reading` (see timescales.py); one line in INSTRUMENTS.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_jax.errors import UserError
+from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.instruments.timescales import TIMESCALES
+from lstm_jax.predict import Run
+from lstm_jax.registry import check_name
+from lstm_jax.run_directory import write_json
+
+__all__ = [
+    "INSTRUMENTS",
+    "Instrument",
+    "Options",
+    "Progress",
+    "Reading",
+    "Written",
+    "chosen",
+    "plain",
+    "take",
+]
+
+INSTRUMENTS: dict[str, Instrument] = {
+    "timescales": TIMESCALES,
+}
+"""The instruments by name, in the order of `all`."""
+
+
+class Written(NamedTuple):
+    """What an instrument left in `<run>/analysis`."""
+
+    name: str
+    files: tuple[Path, ...]
+    lines: tuple[str, ...]
+
+
+def chosen(run: Run, what: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """The names of the instruments to take, and those left out with the reason.
+
+    Args:
+      run: to look into.
+      what: names of INSTRUMENTS; "all" among them: those that fit the run.
+
+    Raises:
+      UserError: an unknown name, none at all, or an instrument asked for by name that does not fit.
+    """
+    names = list(dict.fromkeys(name.strip() for name in what if name.strip()))
+    if not names:
+        raise UserError(f"which instruments? allowed: all, {', '.join(INSTRUMENTS)}")
+    for name in names:
+        check_name(name, ("all", *INSTRUMENTS), "instrument")
+    taken, left = [], {}
+    for name in INSTRUMENTS:
+        if name not in names and "all" not in names:
+            continue
+        reason = INSTRUMENTS[name].misfit(run)
+        if reason is None:
+            taken.append(name)
+        elif name in names:
+            raise UserError(f"the instrument {name!r} does not fit the run {run.paths.root}: {reason}")
+        else:
+            left[name] = reason
+    return taken, left
+
+
+def take(
+    run: Run,
+    name: str,
+    options: Options | None = None,
+    progress: Progress = lambda *_: None,
+    out: str | os.PathLike[str] = "",
+) -> Written:
+    """Measures with the instrument `name` and writes its figures and numbers.
+
+    Args:
+      run: to look into.
+      name: of INSTRUMENTS.
+      options: what is asked; None: the defaults.
+      progress: called with (work done, in all).
+      out: directory of `<name>.png` (or `<name>-<part>.png`) and `<name>.json`; "" is `<run>/analysis`. Each
+        file appears by one rename, the JSON file last: what was found, the training step of the parameters,
+        and the options.
+
+    Raises:
+      UserError: as `chosen`, or options that do not fit the run, or a file that cannot be written.
+    """
+    chosen(run, [name])
+    options = options or Options()
+    directory = Path(out).expanduser() if out else run.paths.analysis
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {directory}: {error.strerror}") from error
+    reading = INSTRUMENTS[name].measure(run, options, progress)
+    files = [directory / f"{name}{'-' if part else ''}{part}.png" for part in reading.figures]
+    for path, figure in zip(files, reading.figures.values(), strict=True):
+        _save(figure, path)
+    found = {"instrument": name, "step": run.step, "options": vars(options), **reading.values}
+    files.append(directory / f"{name}.json")
+    write_json(files[-1], plain(found))
+    return Written(name, tuple(files), tuple(reading.lines))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=200)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or allow writing there"
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: arrays as lists, numbers to six figures, what is not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and jax arrays and scalars
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON; give numbers, text or lists")

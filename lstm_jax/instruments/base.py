@@ -1,0 +1,71 @@
+"""What an instrument is: a function of a run that gives figures and numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from lstm_jax.errors import UserError
+from lstm_jax.predict import Run
+
+__all__ = ["Instrument", "Options", "Progress", "Reading"]
+
+Progress = Callable[[int, int], None]
+"""Called with (units of work done, in all) now and then; it may raise to stop."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of the instruments; each reads what concerns it.
+
+    Attributes:
+      text: a sentence to look at, for a language model; "" takes one from the split.
+      split: of the task's data, train, valid or test.
+      tokens: steps of the split that are read, all sequences together; the split may have fewer.
+      seed: of whatever is drawn.
+      max_lag: steps back that are looked at.
+    """
+
+    text: str = ""
+    split: str = "valid"
+    tokens: int = 10_000
+    seed: int = 0
+    max_lag: int = 100
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "valid", "test"):
+            raise UserError(f"split={self.split!r}: allowed: train, valid, test")
+        for name in ("tokens", "max_lag"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} must be 1 or more")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
+
+
+class Reading(NamedTuple):
+    """What an instrument found.
+
+    Attributes:
+      figures: by what follows the instrument's name in the file name; "" is the instrument's name alone.
+      values: numbers, texts, arrays and nested dicts and lists of these, for the JSON file.
+      lines: what a person wants on the terminal.
+    """
+
+    figures: Mapping[str, Figure]
+    values: Mapping[str, Any]
+    lines: Sequence[str] = ()
+
+
+class Instrument(NamedTuple):
+    """An entry of INSTRUMENTS.
+
+    Attributes:
+      measure: (run, options, progress) -> Reading; raises UserError where the options are wrong.
+      what: one line for `--help`.
+      misfit: (run) -> None where the instrument fits the run, else the reason why not, as a clause.
+    """
+
+    measure: Callable[[Run, Options, Progress], Reading]
+    what: str
+    misfit: Callable[[Run], str | None] = lambda run: None
