@@ -55,8 +55,8 @@ class Model(NamedTuple):
       carry: (params, batch) -> one carry a layer, each leaf [B, ...].
       apply: (params, inputs [T, B] or [T, B, D], carry, *, key, lengths, resets, around) -> Outputs.
         key None is deterministic; a key turns every dropout on. around(layer, cell) -> cell, where given, is
-        run in the place of each layer's cell, by the scan: how an instrument reaches into a step. In the place
-        of tokens their embeddings [T, B, E] may be given, for gradients with respect to these.
+        run in the place of each layer's cell, by the scan: how an instrument reaches into a step. Instead of
+        tokens their embeddings [T, B, E] may be given, for gradients with respect to these.
       head: (params, hidden [..., H]) -> logits [..., O] float32.
       backend: the unroll that was chosen, and `why`, for the run's log.
     """
