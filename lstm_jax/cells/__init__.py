@@ -7,10 +7,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from lstm_jax.cells.attention_lstm import attention_lstm
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.elman import ElmanCarry, elman
+from lstm_jax.cells.fast_weights import fast_weights
 from lstm_jax.cells.gru import GRUCarry, gru
 from lstm_jax.cells.lstm import LSTMCarry, lstm
+from lstm_jax.cells.plastic import plastic
+from lstm_jax.cells.plastic_lstm import plastic_lstm
 from lstm_jax.cells.spec import parse_options
 from lstm_jax.cells.weight_drop import weight_drop
 from lstm_jax.cells.zoneout import zoneout
@@ -38,10 +42,14 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": lstm,
     "gru": gru,
     "elman": elman,
+    "fast_weights": fast_weights,
+    "plastic": plastic,
+    "plastic_lstm": plastic_lstm,
+    "attention_lstm": attention_lstm,
 }
 """Cell factories by name: (hidden, *, options) -> Cell. Their options are the config section `model.cell`."""
 
-NO_FORGET_BIAS = frozenset({"gru", "elman"})
+NO_FORGET_BIAS = frozenset({"gru", "elman", "fast_weights", "plastic"})
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 
 

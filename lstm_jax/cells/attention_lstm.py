@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
-from lstm_jax.cells.gated import gated, product, wide
+from lstm_jax.cells.gated import gated, product
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_update
 from lstm_jax.errors import UserError
@@ -98,7 +98,7 @@ def attention_lstm(
     )
 
     def carry(params: Params, batch: int) -> AttentionLSTMCarry:
-        memory = jnp.zeros((batch, slots, hidden), wide(dtype))
-        return AttentionLSTMCarry(*cell.carry(params, batch), memory, held=jnp.zeros(batch, wide(dtype)))
+        c, h = cell.carry(params, batch)
+        return AttentionLSTMCarry(c, h, jnp.zeros((batch, slots, hidden), c.dtype), jnp.zeros(batch, c.dtype))
 
     return cell._replace(carry=carry, pointwise=False)

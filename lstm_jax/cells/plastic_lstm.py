@@ -8,7 +8,6 @@ import numpy as np
 
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias
-from lstm_jax.cells.gated import wide
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm, lstm_update
 from lstm_jax.cells.plastic import outer, plastic_sum, started_alpha
@@ -100,9 +99,8 @@ def plastic_lstm(
         return params
 
     def carry(params: Params, batch: int) -> PlasticLSTMCarry:
-        return PlasticLSTMCarry(
-            *inner.carry(params, batch), hebb=jnp.zeros((batch, hidden, hidden), wide(dtype))
-        )
+        c, h = inner.carry(params, batch)
+        return PlasticLSTMCarry(c, h, jnp.zeros((batch, hidden, hidden), c.dtype))
 
     def update(
         params: Params, carry: PlasticLSTMCarry, z: Array, r: Array
