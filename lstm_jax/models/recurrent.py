@@ -1,104 +1,19 @@
 """Embedding, stacked recurrent layers, head: one model for every task."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from lstm_jax import cells, rng, unroll
 from lstm_jax.cells import initializers
 from lstm_jax.errors import UserError
+from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
+from lstm_jax.models.dropout import checked_rates, drop, drop_words
 from lstm_jax.notation import Array, Key, Params
 from lstm_jax.registry import check_name
 
-__all__ = ["DROPOUT", "DTYPES", "Model", "Outputs", "drop", "recurrent"]
-
-DROPOUT = {
-    "embedding": 0.0,
-    "input": 0.0,
-    "between": 0.0,
-    "output": 0.0,
-    "locked": False,
-    "weight": 0.0,
-    "zoneout_cell": 0.0,
-    "zoneout_hidden": 0.0,
-}
-"""The dropouts and their defaults; the meaning of each stands in configs/base.py."""
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-
-class Outputs(NamedTuple):
-    """What a model gives for one window.
-
-    Attributes:
-      logits: [T, B, O] float32.
-      carry: one carry a layer, after the last step.
-      hidden: [T, B, H] output of the last layer.
-      dropped: [T, B, H] the same after output dropout: what the head saw.
-      traces: one dict a layer, name -> [T, B, H]: the gates; empty where the backend has none.
-    """
-
-    logits: Array
-    carry: tuple
-    hidden: Array
-    dropped: Array
-    traces: tuple
-
-
-class Model(NamedTuple):
-    """A stack of cells with an input and a head, as pure functions.
-
-    Attributes:
-      init: (key) -> params: {"embedding" [V, E] (tokens only), "layers" (one dict a layer),
-        "head": {"w" [H, O] (absent when tied), "b" [O]}}, float32.
-      carry: (params, batch) -> one carry a layer, each leaf [B, ...].
-      apply: (params, inputs [T, B] or [T, B, D], carry, *, key, lengths, resets, around) -> Outputs.
-        key None is deterministic; a key turns every dropout on. around(layer, cell) -> cell, where given, is
-        run in the place of each layer's cell, by the scan: how an instrument reaches into a step. Instead of
-        tokens their embeddings [T, B, E] may be given, for gradients with respect to these.
-      head: (params, hidden [..., H]) -> logits [..., O] float32.
-      backend: the unroll that was chosen, and `why`, for the run's log.
-    """
-
-    init: Callable[[Key], Params]
-    carry: Callable[[Params, int], tuple]
-    apply: Callable[..., Outputs]
-    head: Callable[[Params, Array], Array]
-    backend: str
-    why: str
-
-
-def drop(x: Array, rate: float, key: Key | None, *, locked: bool = False) -> Array:
-    """Inverted dropout of `x` [T, B, ...]; `locked` keeps one mask for all T (Gal & Ghahramani 2016)."""
-    if key is None or rate == 0.0:
-        return x
-    shape = (1, *x.shape[1:]) if locked else x.shape
-    keep = jax.random.bernoulli(key, 1.0 - rate, shape)
-    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros((), x.dtype))
-
-
-def _drop_words(x: Array, tokens: Array, vocab: int, rate: float, key: Key | None) -> Array:
-    """Drops whole word types from the embedded `x` [T, B, E], one draw a type and window.
-
-    The mask is looked up by token instead of being multiplied into the table: the same values and
-    gradients (Merity 2017, section 4.3) without a pass over [V, E].
-    """
-    if key is None or rate == 0.0:
-        return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, (vocab,))
-    scale = jnp.where(keep, 1.0 / (1.0 - rate), 0.0).astype(x.dtype)
-    return x * scale[tokens][..., None]
-
-
-def _rates(dropout: Mapping[str, Any]) -> dict[str, Any]:
-    for name in dropout:
-        check_name(name, DROPOUT, "dropout")
-    rates = DROPOUT | dict(dropout)
-    for name, rate in rates.items():
-        if name != "locked" and isinstance(rate, int | float) and not 0.0 <= rate < 1.0:
-            raise UserError(f"dropout.{name}={rate}: a rate lies in [0, 1); 0 turns it off")
-    return rates
+__all__ = ["recurrent"]
 
 
 def _layer(
@@ -159,7 +74,7 @@ def recurrent(
             f"model.tied needs token inputs and the last hidden width equal to the embedding: "
             f"got hidden={tuple(hidden)}, embedding={embedding}; set model.embedding={hidden[-1]}"
         )
-    rates = _rates(dropout)
+    rates = checked_rates(dropout)
     compute = DTYPES[dtype]
     stack = tuple(_layer(i, hidden, cell, rates, compute) for i in range(len(hidden)))
     backend, why = unroll.choose(stack[0], backend, chunk=remat_chunk)
@@ -188,12 +103,8 @@ def recurrent(
         return tuple(layer.carry(p, batch) for layer, p in zip(stack, params["layers"], strict=True))
 
     def head(params: Params, states: Array) -> Array:
-        # One matrix of T * B rows: with [T, B, V] logits XLA's CPU compiler copies their whole gradient into
-        # another order ahead of the weight's gradient, a tenth of the step (experiments/LOG.md).
-        rows = states.reshape(-1, states.shape[-1]).astype(compute)
         weight = params["embedding"].T if tied else params["head"]["w"]
-        logits = jnp.dot(rows, weight.astype(compute), preferred_element_type=jnp.float32)
-        return (logits + params["head"]["b"]).reshape(*states.shape[:-1], outputs)
+        return linear_head(states, weight, params["head"]["b"], compute)
 
     def apply(
         params: Params,
@@ -211,7 +122,7 @@ def recurrent(
         x = inputs
         if vocab is not None and jnp.issubdtype(inputs.dtype, jnp.integer):
             x = params["embedding"][inputs]
-            x = _drop_words(x, inputs, vocab, rates["embedding"], stream("embedding"))
+            x = drop_words(x, inputs, vocab, rates["embedding"], stream("embedding"))
         x = x.astype(compute)
         carries, traces = [], []
         for index, layer in enumerate(stack):
