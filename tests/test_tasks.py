@@ -1,4 +1,7 @@
-"""Properties of every task in TASKS. A new task needs a line in SMALL; the rest is checked by itself."""
+"""Properties of every task in TASKS; those of generated tasks alone are in test_generated_tasks.py.
+
+A new generated task needs a line in tests/solvers/, any other a line in `small`; the rest checks itself.
+"""
 
 import json
 
@@ -9,6 +12,7 @@ import pytest
 
 from lstm_jax.errors import UserError
 from lstm_jax.tasks import TASKS, Task, make_task
+from tests.solvers import SOLVERS
 
 SPLITS = ("train", "valid", "test")
 
@@ -38,12 +42,31 @@ def small(text_directory):
     }
 
 
-CASES = [("language_model", case) for case in ("", "random windows", "evaluation streams")]
+CORPUS = [("language_model", case) for case in ("", "random windows", "evaluation streams")]
+"""Cases of tasks with data of their own."""
+GENERATED = [(name, number) for name, known in SOLVERS.items() for number in range(len(known.cases))]
+"""Cases of tasks without."""
 
 
-@pytest.fixture(params=CASES, ids=lambda case: " ".join(filter(None, case)))
+def name_of(case):
+    return " ".join(str(part) for part in case if part != "")
+
+
+@pytest.fixture(params=CORPUS + GENERATED, ids=name_of)
 def make(request, small):
     name, case = request.param
+    if name in SOLVERS:
+        sizes = dict(batch=4, epoch_steps=2, eval_batch=3, eval_steps=2, epochs=2, seed=0)
+        return lambda **changes: make_task(name, **(sizes | SOLVERS[name].cases[case] | changes))
+    return corpus_case(small, name, case)
+
+
+@pytest.fixture(params=CORPUS, ids=name_of)
+def make_corpus(request, small):
+    return corpus_case(small, *request.param)
+
+
+def corpus_case(small, name, case):
 
     def build(**changes) -> Task:
         return make_task(name, **{"epochs": 2, "seed": 0} | small[name][case] | changes)
@@ -85,8 +108,8 @@ def scored_targets(task, split):
 
 
 def test_every_task_is_tested(small):
-    assert set(small) == set(TASKS)
-    assert set(CASES) == {(name, case) for name, cases in small.items() for case in cases}
+    assert set(small) | set(SOLVERS) == set(TASKS)
+    assert set(CORPUS) == {(name, case) for name, cases in small.items() for case in cases}
 
 
 def test_batches_are_a_pure_function_of_seed_split_and_step(make):
@@ -140,9 +163,9 @@ def test_a_traced_step_gives_the_same_batch_and_one_compile(make):
             assert len(traces) <= 1
 
 
-def test_splits_are_disjoint(make):
+def test_splits_are_disjoint(make_corpus):
     """No sequence of one split occurs in another."""
-    task = make()
+    task = make_corpus()
     seen = {}
     for split in SPLITS:
         seen[split] = set()
@@ -180,8 +203,8 @@ def test_batch_axes_fit_the_data(make):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(task.data))
 
 
-def test_chance_is_the_loss_of_the_best_constant_predictor(make):
-    task = make()
+def test_chance_is_the_loss_of_the_best_constant_predictor(make_corpus):
+    task = make_corpus()
     targets = scored_targets(task, "test")
     if np.issubdtype(targets.dtype, np.integer):
         share = np.bincount(targets.ravel(), minlength=task.outputs) / targets.size
@@ -209,8 +232,8 @@ def perfect(task, batch):
     return batch.targets
 
 
-def test_a_perfect_predictor_scores_perfectly(make):
-    task = make()
+def test_a_perfect_predictor_scores_perfectly(make_corpus):
+    task = make_corpus()
     for split in ("valid", "test"):
         figures = measured(task, split, lambda batch: perfect(task, batch))
         assert figures[next(iter(task.chance))] < 1e-6
