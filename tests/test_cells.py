@@ -189,7 +189,8 @@ def test_recur_is_linear_in_the_carry_and_in_the_params(case):
         return jax.tree.map(lambda a, b: 2.0 * a - 3.0 * b, one, two)
 
     assert_close(cell.recur(seen, mix(s1, s2)), mix(cell.recur(seen, s1), cell.recur(seen, s2)))
-    assert_close(cell.recur(mix(seen, other), s1), mix(cell.recur(seen, s1), cell.recur(other, s1)))
+    if facts(case).single:
+        assert_close(cell.recur(mix(seen, other), s1), mix(cell.recur(seen, s1), cell.recur(other, s1)))
     if facts(case).standard:
         assert cell.recur(seen, s1).shape == (B, params["w_x"].shape[1], hidden(case))
     if facts(case).recurrent_weights:
@@ -224,7 +225,20 @@ def test_update_is_pointwise(case):
             np.testing.assert_array_equal(np.asarray(a)[same], np.asarray(b)[same])
 
 
-MIXING = ("dot_", "conv_", "reduce_", "arg", "cum", "sort", "gather", "scatter", "random", "while", "scan")
+MIXING = (
+    "dot_",
+    "conv_",
+    "concat",
+    "reduce_",
+    "arg",
+    "cum",
+    "sort",
+    "gather",
+    "scatter",
+    "random",
+    "while",
+    "scan",
+)
 
 
 def primitives(jaxpr):
@@ -310,6 +324,8 @@ def test_bfloat16_stays_near_float32(case):
 @each_case
 def test_bfloat16_products_accumulate_in_float32(case):
     """The products equal float32 matmuls of the rounded factors, which a bfloat16 sum would not."""
+    if not facts(case).single:
+        pytest.skip("a product that is a factor of another is rounded")
     cell, params = build(case, dtype=jnp.bfloat16)
     exact, _ = build(case)
     seen, zs = cell.prepare(params, inputs(), None)
@@ -382,7 +398,13 @@ def test_options_as_text_are_keyword_arguments(monkeypatch):
     seen = {}
 
     def factory(
-        hidden, *, slots: int = 1, rate: float = 0.5, rms: bool = False, kind: str = "a", forget_bias=1.0
+        hidden,
+        *,
+        slots: int = 1,
+        rate: float | jax.Array = 0.5,
+        rms: bool = False,
+        kind: str = "a",
+        forget_bias=1.0,
     ):
         seen.update(hidden=hidden, slots=slots, rate=rate, rms=rms, kind=kind, forget_bias=forget_bias)
         return cells.lstm(hidden)
@@ -426,9 +448,14 @@ def test_forget_bias_fields_are_dropped_where_declared_and_only_there(name):
     takes = "forget_bias" in inspect.signature(cells.CELLS[name]).parameters
     assert takes != (name in cells.NO_FORGET_BIAS)
     section = dict(forget_bias="0,2", forget_bias_trainable=False, init="lecun", options="")
-    cell = oracles.small(name, H, dtype="float32", layer=1, layers=2, **section)
+    cell = oracles.small(name, H, **{"dtype": "float32", "layer": 1, "layers": 2, **section})
     params = cell.init(jax.random.key(0), D)
-    assert ("b_fixed" in params) == takes
+    if takes:
+        assert "b_fixed" in params
+    else:
+        without = {field: value for field, value in section.items() if not field.startswith("forget_bias")}
+        plain = oracles.small(name, H, layer=1, layers=2, **without).init(jax.random.key(0), D)
+        jax.tree.map(np.testing.assert_array_equal, params, plain)
     assert cell.name == name and cell.wrappers == ()
 
 

@@ -5,17 +5,25 @@ To add a cell: one file with one factory (see elman.py), one line in CELLS, one 
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from lstm_jax.cells.attention_lstm import attention_lstm
 from lstm_jax.cells.base import Carry, Cell, Trace
+from lstm_jax.cells.capped_lstm import capped_lstm
 from lstm_jax.cells.elman import ElmanCarry, elman
 from lstm_jax.cells.fast_weights import fast_weights
+from lstm_jax.cells.greff import greff, peephole
 from lstm_jax.cells.gru import GRUCarry, gru
+from lstm_jax.cells.irnn import irnn
+from lstm_jax.cells.janet import janet
+from lstm_jax.cells.layer_norm_lstm import layer_norm_lstm
 from lstm_jax.cells.lstm import LSTMCarry, lstm
+from lstm_jax.cells.lstm_1997 import lstm_1997
+from lstm_jax.cells.multi_timescale import multi_timescale
 from lstm_jax.cells.plastic import plastic
 from lstm_jax.cells.plastic_lstm import plastic_lstm
 from lstm_jax.cells.spec import parse_options
+from lstm_jax.cells.ur_lstm import ur_lstm
 from lstm_jax.cells.weight_drop import weight_drop
 from lstm_jax.cells.zoneout import zoneout
 from lstm_jax.errors import UserError
@@ -30,10 +38,19 @@ __all__ = [
     "GRUCarry",
     "LSTMCarry",
     "Trace",
+    "capped_lstm",
     "elman",
+    "greff",
     "gru",
+    "irnn",
+    "janet",
+    "layer_norm_lstm",
     "lstm",
+    "lstm_1997",
     "make_cell",
+    "multi_timescale",
+    "peephole",
+    "ur_lstm",
     "weight_drop",
     "zoneout",
 ]
@@ -42,6 +59,15 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": lstm,
     "gru": gru,
     "elman": elman,
+    "lstm_1997": lstm_1997,
+    "peephole": peephole,
+    "greff": greff,
+    "capped_lstm": capped_lstm,
+    "janet": janet,
+    "ur_lstm": ur_lstm,
+    "layer_norm_lstm": layer_norm_lstm,
+    "multi_timescale": multi_timescale,
+    "irnn": irnn,
     "fast_weights": fast_weights,
     "plastic": plastic,
     "plastic_lstm": plastic_lstm,
@@ -49,7 +75,9 @@ CELLS: dict[str, Callable[..., Cell]] = {
 }
 """Cell factories by name: (hidden, *, options) -> Cell. Their options are the config section `model.cell`."""
 
-NO_FORGET_BIAS = frozenset({"gru", "elman", "fast_weights", "plastic"})
+NO_FORGET_BIAS = frozenset(
+    {"gru", "elman", "lstm_1997", "irnn", "multi_timescale", "fast_weights", "plastic"}
+)
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 
 
@@ -102,6 +130,8 @@ _KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
 
 def _check_kind(value: Any, annotation: Any, what: str) -> None:
     """Raises UserError where a parameter of one plain type was given text that is not of it."""
+    among = get_args(annotation)  # a number that may be traced is annotated float | Array
+    annotation = float if float in among and str not in among else annotation
     kind, types = _KINDS.get(annotation, ("", (object,)))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and kind):
         raise UserError(f"{what} must be {kind}, not {value!r}")

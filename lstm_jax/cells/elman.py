@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, activation_function
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated
 from lstm_jax.cells.initializers import Initializer
@@ -18,20 +19,28 @@ class ElmanCarry(NamedTuple):
     h: Array
 
 
-def _update(params: Params, carry: ElmanCarry, z: Array, r: Array) -> tuple[ElmanCarry, Array, Trace]:
-    h = jnp.tanh((z + r)[:, 0]).astype(carry.h.dtype)
-    return ElmanCarry(h), h, {}
-
-
-def elman(hidden: int, *, init: str | Initializer = "lecun", dtype: Any = jnp.float32) -> Cell:
+def elman(
+    hidden: int,
+    *,
+    activation: Activation = "tanh",
+    init: str | Initializer = "lecun",
+    dtype: Any = jnp.float32,
+) -> Cell:
     """The Elman network: h' = tanh(x W_x + h W_h + b), one gate axis entry. Trace empty: y is all there is.
 
     Args:
       hidden: H.
+      activation: in place of tanh: a name of `activations.ACTIVATIONS`.
       init: "lecun", "torch" or "uniform(a)".
       dtype: compute dtype; parameters and sums stay float32.
 
     Raises:
-      UserError: a bad init or hidden.
+      UserError: a bad activation, init or hidden.
     """
-    return gated("elman", hidden, 1, ElmanCarry, _update, init=init, dtype=dtype)
+    bend = activation_function(activation)
+
+    def update(params: Params, carry: ElmanCarry, z: Array, r: Array) -> tuple[ElmanCarry, Array, Trace]:
+        h = bend((z + r)[:, 0]).astype(carry.h.dtype)
+        return ElmanCarry(h), h, {}
+
+    return gated("elman", hidden, 1, ElmanCarry, update, init=init, dtype=dtype)

@@ -57,6 +57,7 @@ def gated(
     bias: BiasRows = plain_rows,
     extra: Callable[[Key, Initializer], Params] | None = None,
     source: int | None = None,
+    on_input: Callable[[Params, Array], Array] | None = None,
 ) -> Cell:
     """A cell of G gates over z = x w_x + b and r = h w_h; `update` combines them.
 
@@ -73,6 +74,7 @@ def gated(
         named w_h_... are recurrent weights like `w_h`, which `recur` sees in `dtype`.
       source: rows of w_h, where the gates see something else than h and the cell brings its own `recur`;
         0: none, the gates see x only. None: H.
+      on_input: (params, x w_x [T, B, G, H]) -> [T, B, G, H], e.g. a layer norm, before b is added.
 
     Raises:
       UserError: hidden is not a positive whole number, or init is unknown.
@@ -99,7 +101,8 @@ def gated(
         return carry_type(**{f: jnp.zeros((batch, hidden), kept) for f, kept in dtypes.items()})
 
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
-        zs = product(xs.astype(dtype), params["w_x"].astype(dtype)) + bias.read(params)
+        zs = product(xs.astype(dtype), params["w_x"].astype(dtype))
+        zs = (on_input(params, zs) if on_input else zs) + bias.read(params)
         kept = {leaf: value for leaf, value in params.items() if leaf not in consumed}
         return {leaf: v.astype(dtype) if leaf.startswith("w_h") else v for leaf, v in kept.items()}, zs
 

@@ -27,6 +27,7 @@ class Facts(NamedTuple):
       constants: names of the weights that start the same for every key.
       matmuls: products in `prepare`.
       standard: w_x is [D, G, H], w_h [H, G, H], b [G, H], and r [B, G, H].
+      single: no product of weights has another as a factor, so that r is linear in the weights too.
     """
 
     options: Mapping[str, Any] = _NONE
@@ -41,6 +42,7 @@ class Facts(NamedTuple):
     constants: tuple[str, ...] = ()
     matmuls: int = 1
     standard: bool = True
+    single: bool = True
 
 
 def sigmoid(a):

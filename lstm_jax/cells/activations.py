@@ -1,0 +1,57 @@
+"""The functions that gates and states pass through, by name."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.notation import Array
+from lstm_jax.registry import lookup
+
+__all__ = ["ACTIVATIONS", "Activation", "activation_function"]
+
+Activation: TypeAlias = str | Callable[[Array], Array]
+"""What the arguments `activation` and `gate_activation` of a cell accept; see `activation_function`."""
+
+
+def _hard_sigmoid(a: Array) -> Array:
+    return jnp.clip(a / 6.0 + 0.5, 0.0, 1.0)
+
+
+def _hard_tanh(a: Array) -> Array:
+    return jnp.clip(a, -1.0, 1.0)
+
+
+def _relu(a: Array) -> Array:
+    return jnp.where(a > 0.0, a, 0.0)  # its gradient at 0 is 0; that of maximum(a, 0) would be 1/2
+
+
+def _softsign(a: Array) -> Array:
+    return a / (1.0 + jnp.abs(a))
+
+
+def _identity(a: Array) -> Array:
+    return a
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid": _hard_sigmoid,
+    "tanh": jnp.tanh,
+    "hard_tanh": _hard_tanh,
+    "softsign": _softsign,
+    "relu": _relu,
+    "identity": _identity,
+}
+"""Elementwise functions: sigmoid; hard_sigmoid, clip(a/6 + 1/2, 0, 1) as in jax and PyTorch (Keras once had
+a/5); tanh; hard_tanh, clip(a, -1, 1); softsign, a / (1 + |a|); relu, max(a, 0); identity."""
+
+
+def activation_function(activation: Any) -> Callable[[Array], Array]:
+    """The elementwise function that a name of ACTIVATIONS means; a function is what it is.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    return activation if callable(activation) else lookup(ACTIVATIONS, activation, "activation")
