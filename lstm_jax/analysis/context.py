@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, round_stride, shifted, token_nats
-from lstm_jax.analysis.style import COLOURS, new_figure, plain_numbers, tidy
+from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
 from lstm_jax.notation import Params
@@ -253,12 +253,14 @@ def figure(
     upper.set_yscale("log")
     lower.set_yscale("log")
     lower.set_ylim(bottom=floor)
+    log_ticks(upper.yaxis, 1, 100)
+    # A curve from 100 to 170 would have one tick of 1, 2, 5.
     upper.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    log_ticks(lower.yaxis, 1, 100)
     lengths = sorted({int(n) for found in curves.values() for n in found.lengths})
     lower.xaxis.set_major_locator(FixedLocator([n for n in lengths if f"{n}"[0] in "125"]))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     lower.xaxis.set_minor_formatter(NullFormatter())
-    plain_numbers(upper.yaxis, lower.yaxis)
     upper.set_ylabel("perplexity", fontsize=9)
     lower.set_ylabel("perplexity above that\nof the whole text (%)", fontsize=9)
     lower.set_xlabel(f"context that the model is given ({unit})", fontsize=9)

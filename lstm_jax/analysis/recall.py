@@ -1,0 +1,146 @@
+"""Recall curves: how well trained models do a memory task, against the length of time to be bridged."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.errors import UserError
+
+__all__ = ["Recall", "figure", "recall"]
+
+Evaluations = Mapping[int, Sequence[Mapping[str, float]]]
+"""length -> the figures of each seed: metric -> value, as an evaluation of the task at that length gives."""
+
+
+class Recall(NamedTuple):
+    """One metric of S seeds at K lengths.
+
+    Attributes:
+      lengths: [K] steps, rising.
+      values: [K, S]; NaN where a seed was not evaluated.
+      middle: [K] median over the seeds.
+      low, high: [K] least and greatest.
+      chance: [K] what a predictor without memory reaches.
+    """
+
+    lengths: np.ndarray
+    values: np.ndarray
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    chance: np.ndarray
+
+
+def recall(evaluations: Evaluations, metric: str, chance: float | Mapping[int, float]) -> Recall:
+    """Median and range over seeds at each length.
+
+    Args:
+      evaluations: the figures.
+      metric: which of them.
+      chance: its chance level, or one for each length.
+
+    Raises:
+      UserError: no figures, a length without one, or without that metric or its chance.
+    """
+    lengths = sorted(evaluations)
+    if not lengths or not all(len(evaluations[length]) for length in lengths):
+        raise UserError("a recall curve needs one evaluation or more at each length")
+    lacking = [n for n in lengths if any(metric not in figures for figures in evaluations[n])]
+    if lacking:
+        offered = sorted(evaluations[lacking[0]][0])
+        raise UserError(f"no metric {metric!r} at length {lacking[0]}: allowed: {', '.join(offered)}")
+    if isinstance(chance, Mapping):
+        missing = [length for length in lengths if length not in chance]
+        if missing:
+            raise UserError(f"no chance level for length {missing[0]}")
+        levels = np.array([chance[length] for length in lengths], np.float64)
+    else:
+        levels = np.full(len(lengths), chance, np.float64)
+    most = max(len(evaluations[length]) for length in lengths)
+    values = np.full((len(lengths), most), np.nan)
+    for row, length in zip(values, lengths, strict=True):
+        row[: len(evaluations[length])] = [figures[metric] for figures in evaluations[length]]
+    return Recall(
+        np.asarray(lengths),
+        values,
+        np.nanmedian(values, axis=1),
+        np.nanmin(values, axis=1),
+        np.nanmax(values, axis=1),
+        levels,
+    )
+
+
+def figure(
+    curves: Mapping[str, Recall],
+    *,
+    metric: str = "accuracy",
+    unit: str = "",
+    length: str = "length (steps)",
+    trained: float | None = None,
+    bound: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Median over seeds with its range as a band, a dot a seed, and the chance level.
+
+    Args:
+      curves: by label, for the legend.
+      metric: the axis's name.
+      unit: of the metric; "" has none.
+      length: what the lengths are, for the axis.
+      trained: the length of training, marked.
+      bound: of the criterion by which the task counts as solved, marked.
+      title: above the figure.
+    """
+    drawing = new_figure(3.6)
+    if title:
+        drawing.suptitle(title, fontsize=10)
+    axes = drawing.subplots()
+    names = ("blue", "vermilion", "green", "purple", "orange", "sky")
+    lengths: set[int] = set()
+    drawn: set[tuple] = set()
+    for found in curves.values():  # where the levels of two curves are the same, it is one line
+        key = (tuple(found.lengths), tuple(found.chance))
+        if key not in drawn:
+            axes.plot(found.lengths, found.chance, color=COLOURS["grey"], linewidth=1, linestyle=(0, (4, 3)),
+                      zorder=1, label=None if drawn else "chance")  # fmt: skip
+            drawn.add(key)
+    for number, (label, found) in enumerate(curves.items()):
+        colour, marker = COLOURS[names[number % len(names)]], "os^Dv*"[number % 6]
+        several = found.values.shape[1] > 1
+        if several:
+            axes.fill_between(found.lengths, found.low, found.high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(np.repeat(found.lengths, found.values.shape[1]), found.values.ravel(), color=colour,
+                      linestyle="none", marker=".", markersize=3, alpha=0.7)  # fmt: skip
+        seeds = f" ({found.values.shape[1]} seeds: median, range)" if several else ""
+        axes.plot(found.lengths, found.middle, color=colour, linewidth=1.7, marker=marker, markersize=4.5,
+                  label=f"{label}{seeds}")  # fmt: skip
+        lengths.update(int(n) for n in found.lengths)
+    if bound is not None:
+        axes.axhline(bound, color=COLOURS["green"], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        axes.annotate(
+            f"solved: {bound:g}", xy=(0, bound), xycoords=("axes fraction", "data"), xytext=(3, -3),
+            textcoords="offset points", va="top", fontsize=8, color=COLOURS["green"],
+        )  # fmt: skip
+    if trained is not None:
+        axes.axvline(trained, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
+        axes.annotate(
+            f"trained at {trained:g}", xy=(trained, 0.5), xycoords=("data", "axes fraction"), xytext=(3, 0),
+            textcoords="offset points", rotation=90, va="center", fontsize=8, color=COLOURS["grey"],
+        )  # fmt: skip
+    ordered = sorted(lengths)
+    if len(ordered) > 1 and ordered[-1] / ordered[0] > 3:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(ordered))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if metric == "accuracy":
+        axes.set_ylim(-0.02, 1.04)
+    axes.set_xlabel(length, fontsize=9)
+    axes.set_ylabel(f"{metric.replace('_', ' ')}{f' ({unit})' if unit else ''}", fontsize=9)
+    tidy(axes)
+    axes.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+    return drawing
