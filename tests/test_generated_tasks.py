@@ -3,6 +3,7 @@
 A new task needs a line in tests/solvers/; the rest is checked by itself.
 """
 
+import functools
 import inspect
 import math
 
@@ -23,6 +24,7 @@ SPLITS = ("train", "valid", "test")
 CASES = [(name, number) for name, known in SOLVERS.items() for number in range(len(known.cases))]
 DRAWS = 32768
 """Sequences that chance is measured on, and as many others that the blind predictor is fitted on."""
+MANY = dict(batch=DRAWS, epoch_steps=1, eval_batch=DRAWS, eval_steps=1)
 SIGMAS = 4.5
 
 
@@ -36,10 +38,16 @@ def case(request):
 @pytest.fixture
 def make(case):
     def build(**changes):
-        sizes = dict(batch=4, epoch_steps=2, eval_batch=64, eval_steps=2, epochs=2, seed=0)
-        return make_task(case[0], **(case[1] | sizes | changes))
+        sizes = dict(batch=64, epoch_steps=2, eval_batch=64, eval_steps=2, epochs=2, seed=0)
+        return made(case[0], tuple((case[1] | sizes | changes).items()))
 
     return build
+
+
+@functools.cache
+def made(name, arguments):
+    """A task, one object for the same arguments, so that `drawn` knows it again."""
+    return make_task(name, **dict(arguments))
 
 
 def own_options(case):
@@ -51,6 +59,16 @@ def own_options(case):
 
 def drawn(task, split, steps=None):
     """The sequences of the first `steps` steps side by side, as one Batch of NumPy arrays."""
+    if (id(task), split, steps) not in DRAWN:
+        DRAWN[id(task), split, steps] = task, draw(task, split, steps)
+    return DRAWN[id(task), split, steps][1]
+
+
+DRAWN = {}
+"""What `drawn` gave, with the task, so that its id is no other's; compiling is what these tests cost."""
+
+
+def draw(task, split, steps):
     batch_at = jax.jit(task.batch, static_argnums=(1, 3))
     steps = steps or (int(task.epoch_ends[0]) if split == "train" else task.steps[split])
     each = [jax.device_get(batch_at(task.data, split, step, 0)) for step in range(steps)]
@@ -102,11 +120,10 @@ def test_its_defaults_are_all_set_and_it_holds_memory_for_a_length(case):
 
 def test_other_seeds_and_steps_are_other_sequences(make):
     task, other = make(), make(seed=1)
+    assert rows(drawn(task, "train")) != rows(drawn(other, "train"))
     for split in SPLITS:
-        pair = drawn(task, split)
-        assert rows(pair) != rows(drawn(other, split))
-        half = len(rows(pair)) // 2
-        assert rows(pair)[:half] != rows(pair)[half:]  # two steps
+        both = rows(drawn(task, split))
+        assert both[: len(both) // 2] != both[len(both) // 2 :]  # two steps
 
 
 def test_a_row_is_the_same_in_a_batch_of_any_size(make):
@@ -136,9 +153,9 @@ def cut(batch, columns):
 
 
 def test_splits_share_no_sequence_where_there_are_enough(make):
-    """With 2^40 sequences and more, two draws of a thousand have none in common; with fewer they may, and all
+    """With 2^40 sequences and more, two draws of a hundred have none in common; with fewer they may, and all
     that can be asked is that the splits are not the same stream."""
-    task = make(eval_steps=4, epoch_steps=64)
+    task = make()
     batches = {split: rows(drawn(task, split)) for split in SPLITS}
     for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
         assert batches[one] != batches[other]
@@ -148,7 +165,7 @@ def test_splits_share_no_sequence_where_there_are_enough(make):
 
 def test_bits_are_the_entropy_of_the_input(make):
     """Small entropies are measured; of large ones, that they are not small: no sequence comes twice."""
-    task = make(eval_batch=4096, eval_steps=8)
+    task = make(**MANY)
     bits, seen = task.facts["bits_of_a_sequence"], rows(drawn(task, "test"))
     counts = np.unique(seen, return_counts=True)[1]
     if bits <= 8:
@@ -314,7 +331,7 @@ def test_chance_is_what_the_best_predictor_without_input_measures(make):
     """It knows the step t, and is fitted on other draws. Tolerance: 4.5 standard errors of the mean over the
     sequences; for the metrics beyond the loss, of the fit's too, for it picks by their noise; and for the
     loss what fitting costs: half a parameter's worth of loss each, over the number of draws."""
-    task = make(batch=DRAWS, epoch_steps=1, eval_batch=DRAWS, eval_steps=1)
+    task = make(**MANY)
     fit, fresh = drawn(task, "train"), drawn(task, "test")
     best = blind_predictors(task, fit)
     first = next(iter(task.chance))
