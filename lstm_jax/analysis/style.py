@@ -1,10 +1,11 @@
 """What the figures share: colours that the colour-blind tell apart, axes without frills, widths of a page."""
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["COLOURS", "WIDTH", "layer_colour", "new_figure", "plain_numbers", "tidy"]
+__all__ = ["COLOURS", "WIDTH", "layer_colour", "log_ticks", "new_figure", "tidy"]
 
 WIDTH = 6.4
 """Inches: the text width of a page, so that 8 points in a figure are 8 points in print."""
@@ -39,8 +40,9 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
-def plain_numbers(*axis_objects: object) -> None:
-    """Ticks of a logarithmic axis as 1, 10, 100 and not as powers."""
-    for axis in axis_objects:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
-        axis.set_minor_formatter(NullFormatter())  # type: ignore[attr-defined]
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis from `low` to `high`: 1, 2, 5, 10 where there is room, else 1, 10, 100."""
+    narrow = high / low < 2000
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -7,13 +7,14 @@ never less. Both are in steps (tokens).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import COLOURS, new_figure, plain_numbers, tidy
+from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
 from lstm_jax.notation import Array
 
 __all__ = ["REFERENCE_BIASES", "TimeScales", "figure", "forget_sums", "from_bias", "time_scales"]
@@ -100,14 +101,18 @@ def figure(layers: Sequence[Mapping[str, TimeScales]], *, unit: str = "steps", t
         if index >= len(layers):
             axes.set_visible(False)
             continue
-        for bias in REFERENCE_BIASES:
-            at = from_bias(bias)
-            if low <= at <= high:
-                axes.axvline(at, color=COLOURS["grey"], linewidth=0.7, linestyle=(0, (2, 3)), zorder=1)
-                axes.annotate(
-                    f"{bias}", xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                    textcoords="offset points", ha="center", fontsize=7, color=COLOURS["grey"],
-                )  # fmt: skip
+        marked = {bias: from_bias(bias) for bias in REFERENCE_BIASES if low <= from_bias(bias) <= high}
+        for at in marked.values():
+            axes.axvline(at, color=COLOURS["grey"], linewidth=0.7, linestyle=(0, (2, 3)), zorder=1)
+        above = axes.twiny()
+        above.set_xscale("log")
+        above.set_xlim(low, high)
+        above.set_xticks(list(marked.values()), [f"{bias}" for bias in marked], fontsize=7)
+        above.set_xticks([], minor=True)
+        above.tick_params(length=0, pad=1, colors=COLOURS["grey"])
+        above.spines[["top", "right"]].set_visible(False)
+        if index < columns:
+            above.set_xlabel("T of a forget bias alone", fontsize=7, color=COLOURS["grey"])
         kinds = list(layers[index].items())
         for number, (name, scales) in enumerate(kinds):
             last = number == len(kinds) - 1
@@ -118,29 +123,23 @@ def figure(layers: Sequence[Mapping[str, TimeScales]], *, unit: str = "steps", t
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         axes.set_ylim(0, 1)
-        axes.set_title(f"layer {index + 1}", fontsize=9, pad=13)
+        axes.text(0.03, 0.94, f"layer {index + 1}", transform=axes.transAxes, fontsize=9, va="top", zorder=5)
         tidy(axes)
-        plain_numbers(axes.xaxis)
+        log_ticks(axes.xaxis, low, high)
         if index % columns == 0:
-            axes.set_ylabel("share of units", fontsize=9)
+            axes.set_ylabel("share of units up to T", fontsize=9)
         if index + columns >= len(layers):
             axes.set_xlabel(f"time scale T ({unit})", fontsize=9)
-    panels.flat[0].annotate(
-        "forget bias", xy=(0, 1), xycoords="axes fraction", xytext=(0, 2), textcoords="offset points",
-        ha="right", fontsize=7, color=COLOURS["grey"],
-    )  # fmt: skip
     panels.flat[0].legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="lower right")
     return drawing
 
 
-def _cumulative(
-    axes: object, scale: np.ndarray, colour: str, width: float, dashes: object, label: str
-) -> None:
+def _cumulative(axes: Axes, scale: np.ndarray, colour: str, width: float, dashes: Any, label: str) -> None:
     """Draws the share of units at or below each time scale; infinite ones leave it below 1."""
     ordered = np.sort(scale)
     share = np.arange(1, len(ordered) + 1) / len(ordered)
     finite = np.isfinite(ordered)
-    axes.step(  # type: ignore[attr-defined]
+    axes.step(
         np.concatenate([ordered[finite][:1], ordered[finite]]), np.concatenate([[0.0], share[finite]]),
         where="post", color=colour, linewidth=width, linestyle=dashes, label=label,
     )  # fmt: skip

@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.instruments.gates import GATES
+from lstm_jax.instruments.lags import LAGS
+from lstm_jax.instruments.saturation import SATURATION
 from lstm_jax.instruments.timescales import TIMESCALES
 from lstm_jax.predict import Run
 from lstm_jax.registry import check_name
@@ -32,7 +35,10 @@ __all__ = [
 ]
 
 INSTRUMENTS: dict[str, Instrument] = {
+    "gates": GATES,
     "timescales": TIMESCALES,
+    "saturation": SATURATION,
+    "lags": LAGS,
 }
 """The instruments by name, in the order of `all`."""
 

@@ -1,7 +1,7 @@
 """A run's data through its model, window by window: what the gates are measured on."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from lstm_jax.predict import Run
 from lstm_jax.state import from_start
 from lstm_jax.tasks.base import Batch
 
-__all__ = ["Total", "add_up", "batches", "gates", "real_steps", "unit_of", "without_gate"]
+__all__ = ["Total", "add_up", "batches", "real_steps", "unit_of", "without_gate"]
 
 
 class Total(NamedTuple):
@@ -36,21 +36,10 @@ def unit_of(run: Run) -> str:
     return "characters" if run.vocabulary.level == "char" else "tokens"
 
 
-def gates(run: Run) -> list[dict[str, Any]]:
-    """For each layer the shapes [1, 1, H] of what its cell traces, by name."""
-    tokens = run.is_language_model or run.task.vocab is not None
-    one = jnp.zeros((1, 1), jnp.int32) if tokens else jnp.zeros((1, 1, run.task.input_dim or 1))
-
-    def traces(params: Params) -> tuple:
-        return run.model.apply(params, one, run.model.carry(params, 1)).traces
-
-    return list(jax.eval_shape(traces, jax.eval_shape(run.model.init, jax.random.key(0))))
-
-
 def without_gate(run: Run, name: str) -> str | None:
     """The reason why an instrument that reads the gate `name` of every layer does not fit; else None."""
     cell = run.config["model"]["cell"]["name"]
-    for traced in gates(run):
+    for traced in run.traced:
         if name not in traced:
             has = f"it has {', '.join(sorted(traced))}" if traced else "it has no gates at all"
             return f"the cell {cell!r} has no gate {name!r}: {has}"

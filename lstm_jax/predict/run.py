@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 
-from lstm_jax import models, tasks
+from lstm_jax import models, rng, tasks
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.corpora import Vocabulary, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Params
+from lstm_jax.notation import Array, Params
 from lstm_jax.run_directory import RunPaths
 from lstm_jax.tasks.base import Task
 
@@ -104,3 +104,18 @@ class Run:
         A run with `train.init_from` began elsewhere; these are then what it would have begun with otherwise.
         """
         return self.model.init(jax.random.key(self.config.get("seed", 0)))
+
+    @cached_property
+    def traced(self) -> tuple[dict[str, Array], ...]:
+        """What the cell of each layer traces, name -> [16, 2, H], over noise with the initial parameters.
+
+        Tells which gates there are and their range, before any data is read.
+        """
+        vocab = len(self.vocabulary) if self.is_language_model else self.task.vocab
+        key = rng.stream(jax.random.key(0), "traced")
+        if vocab is not None:
+            noise = jax.random.randint(key, (16, 2), 0, vocab)
+        else:
+            noise = jax.random.normal(key, (16, 2, self.task.input_dim or 1))
+        params = self.initial_params
+        return self.model.apply(params, noise, self.model.carry(params, 2)).traces
