@@ -9,15 +9,27 @@ from collections.abc import Callable
 from typing import Any
 
 from lstm_jax.registry import check_name, lookup
+from lstm_jax.tasks.a_n_b_n import a_n_b_n
+from lstm_jax.tasks.associative_recall import associative_recall
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task
 from lstm_jax.tasks.delayed_recall import delayed_recall
+from lstm_jax.tasks.dyck import dyck
+from lstm_jax.tasks.embedded_reber import embedded_reber
 from lstm_jax.tasks.generated import Generator, generated
 from lstm_jax.tasks.language_model import language_model
+from lstm_jax.tasks.mqar import mqar
+from lstm_jax.tasks.warped import warped
 
 __all__ = ["GENERATORS", "TASKS", "Batch", "Criterion", "Metrics", "Scores", "Task", "arguments", "make_task"]
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "delayed_recall": delayed_recall,
+    "embedded_reber": embedded_reber,
+    "associative_recall": associative_recall,
+    "mqar": mqar,
+    "a_n_b_n": a_n_b_n,
+    "dyck": dyck,
+    "warped": warped,
 }
 """name -> what describes the sequences of a task that is generated on the device."""
 

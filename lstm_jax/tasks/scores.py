@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lstm_jax.notation import Array
 from lstm_jax.tasks.base import Batch, Metrics, Scores
 
-__all__ = ["classes", "nats", "squared_error", "values"]
+__all__ = ["classes", "nats", "squared_error", "values", "values_within"]
 
 
 def nats(logits: Array, batch: Batch) -> Array:
@@ -37,6 +37,11 @@ def squared_error(outputs: Array, batch: Batch) -> Array:
     return jnp.square(outputs.astype(jnp.float32) - batch.targets).sum(axis=-1)
 
 
+def scored(batch: Batch) -> Array:
+    """[T, B] bool: which steps are scored."""
+    return jnp.ones(batch.inputs.shape[:2], bool) if batch.weights is None else batch.weights > 0
+
+
 def total(values: Array, batch: Batch) -> tuple[Array, Array]:
     """(sum, count) of [T, B] values over the scored steps."""
     if batch.weights is None:
@@ -52,6 +57,17 @@ def _count_classes(logits: Array, batch: Batch) -> Metrics:
 
 def _count_values(outputs: Array, batch: Batch) -> Metrics:
     return {"squared_error": total(squared_error(outputs, batch), batch)}
+
+
+def values_within(bound: float) -> Scores:
+    """Real values: squared error, and as `correct` the share of steps whose O errors are all below `bound`."""
+
+    def count(outputs: Array, batch: Batch) -> Metrics:
+        errors = jnp.abs(outputs.astype(jnp.float32) - batch.targets).max(axis=-1)
+        correct = total((errors < bound).astype(jnp.float32), batch)
+        return _count_values(outputs, batch) | {"correct": correct}
+
+    return Scores(squared_error, count)
 
 
 def as_they_are(means: Mapping[str, float]) -> dict[str, float]:
