@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Tree
 from lstm_jax.registry import check_name
-from lstm_jax.state import TrainState
+from lstm_jax.state import RunData, TrainState
 from lstm_jax.tasks.base import Task
 
 __all__ = ["AXES", "AXIS", "Runner", "make_mesh", "make_runner", "place", "state_shardings"]
@@ -19,7 +19,7 @@ __all__ = ["AXES", "AXIS", "Runner", "make_mesh", "make_runner", "place", "state
 AXIS = "batch"
 """Name of the one mesh axis: the global batch is cut along it."""
 
-Runner = Callable[[TrainState, Tree, int], tuple[TrainState, dict[str, Array]]]
+Runner = Callable[[TrainState, RunData, int], tuple[TrainState, dict[str, Array]]]
 """(state, data, windows) -> (state, sums over those windows). The state is donated."""
 
 
@@ -48,13 +48,11 @@ def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
     return shardings.replace(carry=jax.tree.map(lambda _: rows, state.carry))
 
 
-def data_shardings(task: Task, mesh: Mesh) -> Tree:
-    """A sharding for each leaf of the task's data: cut along the batch where it has one."""
-    return jax.tree.map(
-        lambda _, axis: NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(AXIS)),
-        task.data,
-        task.batch_axes,
-    )
+def data_shardings(task: Task, mesh: Mesh) -> RunData:
+    """A sharding for each leaf of a run's data: cut along the batch where it has one."""
+    whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+    leaves = jax.tree.map(lambda _, axis: whole if axis is None else rows, task.data, task.batch_axes)
+    return RunData(leaves, whole)  # type: ignore[arg-type]
 
 
 def place(tree: Tree, shardings: Tree) -> Tree:
@@ -66,7 +64,7 @@ def _loop(update: Callable) -> Callable:
     """Repeats `update` up to `windows` times, or until a step is not finite."""
     update = jax.jit(update)  # traced once, though named twice below
 
-    def run(state: TrainState, data: Tree, windows: Array) -> tuple[TrainState, dict[str, Array]]:
+    def run(state: TrainState, data: RunData, windows: Array) -> tuple[TrainState, dict[str, Array]]:
         shapes = jax.eval_shape(update, state, data)[1]
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
@@ -101,7 +99,7 @@ def _pmap_runner(update: Callable, task: Task, state: TrainState, mesh: Mesh) ->
     devices = list(mesh.devices.flat)
     axes = jax.tree.map(lambda _: None, state, is_leaf=lambda leaf: leaf is None)
     axes = axes.replace(carry=0)
-    data_axes = jax.tree.map(lambda _, axis: axis, task.data, task.batch_axes)
+    data_axes = RunData(jax.tree.map(lambda _, axis: axis, task.data, task.batch_axes), None)  # type: ignore[arg-type]
     run = jax.pmap(
         _loop(update), AXIS, in_axes=(axes, data_axes, None), out_axes=(axes, None), devices=devices
     )
@@ -115,9 +113,9 @@ def _pmap_runner(update: Callable, task: Task, state: TrainState, mesh: Mesh) ->
         lambda leaf, axis: leaf if axis is None else split(leaf), task.data, task.batch_axes
     )
 
-    def runner(state: TrainState, data: Tree, windows: int) -> tuple[TrainState, dict[str, Array]]:
-        del data  # already cut for the devices
-        state, sums = run(state.replace(carry=cut(state.carry)), pieces, jnp.asarray(windows, jnp.int32))
+    def runner(state: TrainState, data: RunData, windows: int) -> tuple[TrainState, dict[str, Array]]:
+        data = data._replace(task=pieces)  # already cut for the devices
+        state, sums = run(state.replace(carry=cut(state.carry)), data, jnp.asarray(windows, jnp.int32))
         return state.replace(carry=join(state.carry)), sums
 
     return runner

@@ -1,7 +1,7 @@
-"""The state of a training run and one window's update of it."""
+"""The state of a training run, what it reads, and one window's update of it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from lstm_jax.models import Model
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.tasks.base import Batch, Task
 
-__all__ = ["TrainState", "from_start", "init_state", "make_update"]
+__all__ = ["RunData", "TrainState", "from_start", "init_state", "make_update", "run_data"]
 
 
 class TrainState(struct.PyTreeNode):
@@ -42,6 +42,25 @@ class TrainState(struct.PyTreeNode):
         return self.params if self.average is None else optim.averaged(self.average, self.params)
 
 
+class RunData(NamedTuple):
+    """What the updates of a run read and never change.
+
+    The key is data and no constant of the program, so that runs of all seeds share one compile.
+
+    Attributes:
+      task: `task.data`.
+      key: [2] uint32, the key data of the run's root key.
+    """
+
+    task: Tree
+    key: Array
+
+
+def run_data(task: Task, key: Key) -> RunData:
+    """What the updates of a run on `task` read; dropout draws from the stream "train" of `key`."""
+    return RunData(task.data, jax.random.key_data(key))
+
+
 def init_state(
     model: Model, optimizer: optax.GradientTransformation, params: Params, batch: int, *, average: bool
 ) -> TrainState:
@@ -61,19 +80,17 @@ def make_update(
     task: Task,
     model: Model,
     optimizer: optax.GradientTransformationExtraArgs,
-    key: Key,
     *,
     base_length: int = 0,
     axis_name: str | None = None,
     **terms: Any,
-) -> Callable[[TrainState, Tree], tuple[TrainState, dict[str, Array]]]:
-    """The update by one window: (state, task.data) -> (state, sums to be added up over windows).
+) -> Callable[[TrainState, RunData], tuple[TrainState, dict[str, Array]]]:
+    """The update by one window: (state, run data) -> (state, sums to be added up over windows).
 
     Args:
       task: gives the windows; `task.buckets["train"]` are the static lengths to compile for.
       model: what is trained.
       optimizer: as `optim.build` made it.
-      key: root key of the run; dropout draws from its stream "train" at the state's step.
       base_length: multiply the learning rate by (tokens of this window) / base_length (Merity et al. 2017,
         4.1); 0 does not.
       axis_name: a pmap axis to average gradients over; None under jit, where the mesh does it.
@@ -95,9 +112,9 @@ def make_update(
         value, parts = objective.loss(outputs, batch, params, task_loss=task.loss, count=count, **terms)
         return value, (outputs.carry, parts)
 
-    def window(state: TrainState, data: Tree, bucket: int) -> tuple[TrainState, dict[str, Array]]:
-        batch = task.batch(data, "train", state.step, bucket)
-        dropout_key = rng.stream(key, "train", state.step)
+    def window(state: TrainState, data: RunData, bucket: int) -> tuple[TrainState, dict[str, Array]]:
+        batch = task.batch(data.task, "train", state.step, bucket)
+        dropout_key = rng.stream(jax.random.wrap_key_data(data.key), "train", state.step)
         if axis_name is not None:  # under pmap each device draws the masks of its own rows
             dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(axis_name))
         count = mean(objective.counts(batch))
@@ -128,12 +145,12 @@ def make_update(
         sums = {name: part * tokens for name, part in parts.items()}
         return new, sums | {"tokens": tokens, "windows": jnp.ones(()), "gradient_norm": norm}
 
-    def update(state: TrainState, data: Tree) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, data: RunData) -> tuple[TrainState, dict[str, Array]]:
         lengths = task.buckets["train"]
         if len(lengths) == 1:
             return window(state, data, 0)
         branches = [lambda state, data, b=b: window(state, data, b) for b in range(len(lengths))]
-        return jax.lax.switch(task.bucket(data, "train", state.step), branches, state, data)
+        return jax.lax.switch(task.bucket(data.task, "train", state.step), branches, state, data)
 
     return update
 

@@ -18,7 +18,7 @@ from lstm_jax.metrics import Recorder
 from lstm_jax.models import Model
 from lstm_jax.progress import Progress
 from lstm_jax.run_directory import RunDirectory
-from lstm_jax.state import TrainState, init_state, make_update
+from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
 from lstm_jax.tasks.base import Task
 
 __all__ = ["run"]
@@ -110,7 +110,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
         return results.finish(c, task, others, model, like, directory, interrupts, step=step, host=host)
 
 
-def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, Any]:
+def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, RunData]:
     """The state before the first step, the compiled loop over windows, and the data on the devices."""
     mesh = parallel.make_mesh()
     parallel.check_batch(task, mesh)
@@ -127,14 +127,13 @@ def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, pa
         task,
         model,
         optimizer,
-        key,
         base_length=base_length(c),
         axis_name=parallel.AXIS if c.train.axis == "pmap" else None,
         **c.objective,
     )
     advance = parallel.make_runner(c.train.axis, update, task, state, mesh)
     state = parallel.place(state, parallel.state_shardings(state, mesh))
-    return state, advance, parallel.place(task.data, parallel.data_shardings(task, mesh))
+    return state, advance, parallel.place(run_data(task, key), parallel.data_shardings(task, mesh))
 
 
 def base_length(c: ConfigDict) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from shapes import RATE, VOCAB, WINDOWS, Shape
 
 from lstm_jax import models, objective, optim, parallel
-from lstm_jax.state import init_state, make_update
+from lstm_jax.state import init_state, make_update, run_data
 from lstm_jax.tasks.base import Batch, Task
 
 __all__ = ["build"]
@@ -62,14 +62,14 @@ def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
     params = model.init(jax.random.key(0))
     optimizer = optim.build(params, name="sgd", learning_rate=RATE, clip=5.0)
     state = init_state(model, optimizer, params, shape.batch, average=False)
-    update = make_update(task, model, optimizer, jax.random.key(1), over_time="sum")
+    update = make_update(task, model, optimizer, over_time="sum")
     mesh = parallel.make_mesh(jax.devices()[:1])
     advance = parallel.make_runner("jit", update, task, state, mesh)
     state = parallel.place(state, parallel.state_shardings(state, mesh))
-    held = [state]
+    held, data = [state], run_data(task, jax.random.key(1))
 
     def run(steps: int) -> float:
-        held[0], sums = advance(held[0], task.data, steps)
+        held[0], sums = advance(held[0], data, steps)
         jax.block_until_ready(held[0])
         return float(sums["cross_entropy"] / sums["tokens"])
 

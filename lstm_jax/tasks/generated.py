@@ -126,14 +126,13 @@ def _task(
     epochs: int,
     seed: int,
 ) -> Task:
-    root = jax.random.key(seed)
     batch_sizes = {"train": batch, "valid": eval_batch, "test": eval_batch}
 
     def batch_at(data: Tree, split: str, step: Array | int, bucket: int = 0) -> Batch:
         step = jnp.asarray(step, jnp.int32)
         if split != "train":  # the same sequences at every pass
             step = step % eval_steps
-        key = rng.stream(root, f"{name}/{split}", step)
+        key = rng.stream(jax.random.wrap_key_data(data["key"]), f"{name}/{split}", step)
 
         def row(index: Array) -> Example:
             return made.draw(jax.random.fold_in(key, index))
@@ -142,13 +141,16 @@ def _task(
         in_time = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rows._replace(length=None))
         return Batch(in_time.inputs, in_time.targets, in_time.weights, rows.length, None, True)
 
+    # The key is data and no constant of the program, so that runs of all seeds share one compile.
+    data = {split: {"row": jnp.arange(rows, dtype=jnp.int32)} for split, rows in batch_sizes.items()}
+    axes = {split: {"row": 0 if split == "train" else None} for split in batch_sizes}
     return Task(
         name=name,
         vocab=made.vocab,
         input_dim=made.input_dim,
         outputs=made.outputs,
-        data={split: {"row": jnp.arange(rows, dtype=jnp.int32)} for split, rows in batch_sizes.items()},
-        batch_axes={split: {"row": 0 if split == "train" else None} for split in batch_sizes},
+        data=data | {"key": jax.random.key_data(jax.random.key(seed))},
+        batch_axes=axes | {"key": None},
         batch=batch_at,
         buckets=dict.fromkeys(batch_sizes, (made.steps,)),
         bucket=lambda data, split, step: jnp.zeros((), jnp.int32),
