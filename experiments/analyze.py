@@ -13,6 +13,7 @@ Any task's run will do; --what=all takes the instruments that fit, and says whic
   python experiments/analyze.py --run=runs/small
   python experiments/analyze.py --run=runs/small --what=gates --text="the company said it will sell"
   python experiments/analyze.py --run=runs/small --what=timescales,lags --split=test --tokens=50000
+  python experiments/analyze.py --run=runs/small --what=context --lengths=5,10,20,50,100 --targets=10000
 
 instruments:
 """
@@ -25,6 +26,10 @@ def define_flags() -> None:
     cli.define("string", "split", "valid", "Split that is read: train, valid or test.")
     cli.define("integer", "tokens", 10_000, "Steps of the split that are read, all sequences together.")
     cli.define("integer", "max_lag", 100, "Steps back that are looked at.")
+    cli.define("list", "lengths", [], "Contexts in tokens (context), lengths of the task (recall): 10,20,50.")
+    cli.define("integer", "targets", 1000, "Tokens predicted under every context, at least (text).")
+    cli.define("integer", "units", 0, "Units of each layer that are ablated; 0: all.")
+    cli.define("string", "field", "h", "What of a unit is ablated: h, or c.")
     cli.define("integer", "seed", 0, "Of what is drawn.")
     cli.define("string", "out", "", "Where figures and numbers go. Default: analysis in the run's directory.")
     cli.define("string", "data_dir", "", "Where the corpus lies, if not where the run's config says.")

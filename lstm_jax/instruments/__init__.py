@@ -13,9 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.errors import UserError
+from lstm_jax.instruments.ablation import ABLATION
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.instruments.context import CONTEXT
+from lstm_jax.instruments.frequency import FREQUENCY
 from lstm_jax.instruments.gates import GATES
 from lstm_jax.instruments.lags import LAGS
+from lstm_jax.instruments.perturbation import PERTURBATION
+from lstm_jax.instruments.recall import RECALL
 from lstm_jax.instruments.saturation import SATURATION
 from lstm_jax.instruments.timescales import TIMESCALES
 from lstm_jax.predict import Run
@@ -39,6 +44,11 @@ INSTRUMENTS: dict[str, Instrument] = {
     "timescales": TIMESCALES,
     "saturation": SATURATION,
     "lags": LAGS,
+    "context": CONTEXT,
+    "perturbation": PERTURBATION,
+    "frequency": FREQUENCY,
+    "ablation": ABLATION,
+    "recall": RECALL,
 }
 """The instruments by name, in the order of `all`."""
 

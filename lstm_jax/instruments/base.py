@@ -25,6 +25,10 @@ class Options:
       tokens: steps of the split that are read, all sequences together; the split may have fewer.
       seed: of whatever is drawn.
       max_lag: steps back that are looked at.
+      lengths: contexts in tokens (`context`), or lengths of the task (`recall`); () is each one's own choice.
+      targets: tokens whose loss is looked at under every context, at least, where there are so many.
+      units: units of each layer that are held, drawn by the seed; 0: all.
+      field: of the carry that is held, "h" or "c".
     """
 
     text: str = ""
@@ -32,13 +36,25 @@ class Options:
     tokens: int = 10_000
     seed: int = 0
     max_lag: int = 100
+    lengths: tuple[int, ...] = ()
+    targets: int = 1000
+    units: int = 0
+    field: str = "h"
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "valid", "test"):
             raise UserError(f"split={self.split!r}: allowed: train, valid, test")
-        for name in ("tokens", "max_lag"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} must be 1 or more")
+        for name, least in (("tokens", 1), ("max_lag", 1), ("targets", 1), ("units", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}={getattr(self, name)} must be {least} or more")
+        try:
+            lengths = tuple(int(length) for length in self.lengths)
+        except ValueError:
+            lengths = (0,)
+        if min(lengths, default=1) < 1:
+            given = ",".join(map(str, self.lengths))
+            raise UserError(f"lengths={given}: whole numbers from 1 up, with commas between")
+        object.__setattr__(self, "lengths", lengths)  # words of a command line become numbers
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
 

@@ -1,0 +1,107 @@
+"""What a run's single units are good for: the loss with one of them held at its mean."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax.analysis import ablation
+from lstm_jax.analysis.losses import shifted
+from lstm_jax.errors import UserError
+from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.instruments.text import split_tokens
+from lstm_jax.instruments.windows import unit_of
+from lstm_jax.predict import Run
+from lstm_jax.tasks.base import Batch
+
+__all__ = ["ABLATION"]
+
+ROWS = 20
+"""Stretches of a text side by side."""
+WARM_UP = 50
+"""Unscored tokens before each: the state begins empty."""
+SHARE = 5
+"""One in so many of `tokens` is scored, for every unit costs a pass."""
+NAMED = 10
+
+
+def _text(run: Run, options: Options) -> Batch:
+    """Stretches at even distances, each with a warm-up that is not scored."""
+    tokens, first = split_tokens(run, options.split)
+    inputs = shifted(tokens, first)
+    rows = max(1, min(ROWS, len(tokens) // 200))
+    warm_up = WARM_UP if rows > 1 else 0
+    steps = warm_up + max(1, options.tokens // SHARE // rows)
+    steps = min(steps, len(tokens) // rows)
+    starts = np.linspace(0, len(tokens) - steps, rows).astype(int)
+    at = starts[None] + np.arange(steps)[:, None]
+    weights = np.repeat((np.arange(steps) >= min(warm_up, steps - 1))[:, None], rows, axis=1)
+    return Batch(jnp.asarray(inputs[at]), jnp.asarray(tokens[at]), jnp.asarray(weights, jnp.float32))
+
+
+def _sequences(run: Run, options: Options) -> Batch:
+    """The first sequences of the split."""
+    batch = run.task.batch(run.task.data, options.split, 0, 0)
+    steps, rows = batch.inputs.shape[:2]
+    kept = max(1, min(rows, options.tokens // SHARE // steps))
+    lengths = None if batch.lengths is None else batch.lengths[:kept]
+    rest = batch._replace(lengths=None, fresh=False)
+    cut = jax.tree.map(lambda leaf: leaf[:, :kept] if np.ndim(leaf) > 1 else leaf, rest)
+    return cut._replace(lengths=lengths)
+
+
+def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+    batch = _text(run, options) if run.is_language_model else _sequences(run, options)
+    found = ablation.ablate(
+        run.model, run.params, run.task.loss, batch, field=options.field, units=options.units or None,
+        seed=options.seed, progress=progress,
+    )  # fmt: skip
+    step = unit_of(run).removesuffix("s")
+    loss = "nats" if "nats" in run.task.chance else "squared error"
+    figure = ablation.figure(
+        found,
+        field=options.field,
+        unit=f"{loss} a {step}",
+        title=f"{run.paths.root.name}: one unit at a time, {found.steps:,} scored {step}s ({options.split})",
+    )
+    order = np.argsort(-found.effect)
+    named = [
+        {
+            "layer": found.layer[at] + 1,
+            "unit": found.unit[at],
+            "effect": found.effect[at],
+            "error": found.error[at],
+        }
+        for at in order[:NAMED]
+    ]
+    lines = []
+    for layer in np.unique(found.layer):
+        mine = found.effect[found.layer == layer]
+        top = np.flatnonzero(found.layer == layer)[np.argsort(-mine)[:3]]
+        units = ", ".join(f"unit {found.unit[at]} {found.effect[at]:+.3f}" for at in top)
+        lines.append(f"layer {layer + 1}: {loss} a {step} up by {np.median(mine):.2g} in the median; {units}")
+    values = {
+        "split": options.split,
+        "field": options.field,
+        "held_at": "mean",
+        "steps": found.steps,
+        "loss": loss,
+        "intact": found.intact,
+        "layer": found.layer + 1,
+        "unit": found.unit,
+        "effect": found.effect,
+        "error": found.error,
+        "largest": named,
+    }
+    return Reading({"": figure}, values, lines)
+
+
+def _misfit(run: Run) -> str | None:
+    try:
+        params = jax.eval_shape(run.model.init, jax.random.key(0))
+        ablation.widths(run.model, params, "h")
+    except UserError as error:
+        return str(error)
+    return None
+
+
+ABLATION = Instrument(_measure, "increase of the loss when one unit's state is held at its mean", _misfit)

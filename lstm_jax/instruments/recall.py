@@ -1,0 +1,80 @@
+"""How far what a run learned of a memory task carries: its figures at other lengths of the task."""
+
+from lstm_jax import evaluate, tasks
+from lstm_jax.analysis import recall
+from lstm_jax.errors import UserError
+from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.predict import Run
+
+__all__ = ["RECALL"]
+
+TIMES = (0.25, 0.5, 1, 1.5, 2, 3, 4, 8)
+"""Lengths that are tried by themselves, in units of that of training."""
+
+
+def _lengths(run: Run, options: Options) -> list[int]:
+    trained = run.config["task"]["length"]
+    asked = options.lengths or tuple(round(times * trained) for times in TIMES)
+    return sorted({length for length in asked if length >= 1} | {trained})
+
+
+def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+    section, seed = run.config["task"], run.config.get("seed", 0)
+    lengths = _lengths(run, options)
+    found, chances = {}, {}
+    for number, length in enumerate(lengths):
+        try:
+            task = tasks.make_task(**{**section, "length": length}, epochs=1, seed=seed)
+        except UserError:
+            if length in options.lengths:
+                raise
+            continue  # a length of ours that the task cannot have
+        if (task.vocab, task.input_dim, task.outputs) != (
+            run.task.vocab,
+            run.task.input_dim,
+            run.task.outputs,
+        ):
+            raise UserError(
+                f"at length {length} the task {run.task_name!r} needs another model: it has no curve"
+            )
+        found[length] = evaluate.make_evaluator(task, run.model, options.split)(run.params)
+        chances[length] = task.chance
+        progress(number + 1, len(lengths))
+    metric = _metric(run)
+    curve = recall.recall(
+        {length: [figures] for length, figures in found.items()},
+        metric,
+        {length: chance[metric] for length, chance in chances.items()},
+    )
+    bound = next((criterion.bound for criterion in run.task.solved if criterion.metric == metric), None)
+    cell = run.config["model"]["cell"]["name"]
+    figure = recall.figure(
+        {cell: curve},
+        metric=metric,
+        length=f"length of {str(run.task_name).replace('_', ' ')} (steps)",
+        trained=section["length"],
+        bound=bound,
+        title=f"{run.paths.root.name}: recall by length ({options.split})",
+    )
+    lines = [
+        f"length {length}: {metric} {value:.4g} (chance {chance:.4g})"
+        for length, value, chance in zip(curve.lengths, curve.middle, curve.chance, strict=True)
+    ]
+    values = {"split": options.split, "metric": metric, "figures": found, "chance": chances}
+    return Reading({"": figure}, values, lines)
+
+
+def _metric(run: Run) -> str:
+    """What counts for solving the task; else the accuracy, else the loss."""
+    chance = run.task.chance
+    solved = [criterion.metric for criterion in run.task.solved if criterion.metric in chance]
+    return solved[0] if solved else "accuracy" if "accuracy" in chance else next(iter(chance))
+
+
+def _misfit(run: Run) -> str | None:
+    if "length" in run.config.get("task", {}):
+        return None
+    return f"the task {run.task_name!r} has no length that could be varied"
+
+
+RECALL = Instrument(_measure, "figures of a memory task at other lengths than that of training", _misfit)
