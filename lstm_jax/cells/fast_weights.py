@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, activation_function
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, wide
 from lstm_jax.cells.initializers import Initializer
@@ -13,12 +13,8 @@ from lstm_jax.cells.plastic import outer
 from lstm_jax.cells.rates import rate_is_zero
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import lookup
 
-__all__ = ["ACTIVATIONS", "FastWeightsCarry", "fast_weights"]
-
-ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
-"""f of the network, by name."""
+__all__ = ["FastWeightsCarry", "fast_weights"]
 
 
 class FastWeightsCarry(NamedTuple):
@@ -34,7 +30,7 @@ def fast_weights(
     decay: float | Array = 0.95,
     eta: float | Array = 0.5,
     inner: int = 1,
-    activation: str = "relu",
+    activation: Activation = "relu",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
 ) -> Cell:
@@ -52,14 +48,14 @@ def fast_weights(
       decay: lambda of the paper, what is left of A after a step, in [0, 1]; may be traced.
       eta: what a state adds to A, in [0, 1]; may be traced.
       inner: S, settling steps within a step of time.
-      activation: a name of ACTIVATIONS; the paper's is relu.
+      activation: f, a name of `activations.ACTIVATIONS`; the paper's is relu.
       init: "lecun", "torch" or "uniform(a)", for the slow weights.
       dtype: compute dtype of h and of the slow products; A, its products and LN stay float32.
 
     Raises:
       UserError: an unknown activation, a bad decay, eta, inner, init or hidden.
     """
-    f = lookup(ACTIVATIONS, activation, "activation of the cell 'fast_weights'")
+    f = activation_function(activation)
     rate_is_zero(decay, "fast_weights decay")
     rate_is_zero(eta, "fast_weights eta")
     if not isinstance(inner, int) or inner < 1:

@@ -3,13 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracles.frame import Facts, preactivation, sigmoid
+from tests.oracles.frame import BENT, Facts, preactivation, sigmoid
 
 
 def fast_weights(p, carry, x, decay=0.95, eta=0.5, inner=1, activation="relu"):
-    def f(a):
-        return np.maximum(a, 0.0) if activation == "relu" else np.tanh(a)
-
+    f = BENT[activation]
     slow = preactivation(p, carry["h"], x, 0)
     h = f(slow)
     for _ in range(inner):

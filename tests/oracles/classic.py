@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from tests.oracles.frame import preactivation, sigmoid
+from tests.oracles.frame import BENT, preactivation, sigmoid
 
 
-def lstm(p, carry, x):
+def lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     i, f, g, o = (preactivation(p, carry["h"], x, gate) for gate in range(4))
-    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    i, f, g, o = squash(i), squash(f), bend(g), squash(o)
     c = f * carry["c"] + i * g
-    h = o * np.tanh(c)
+    h = o * bend(c)
     return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
@@ -22,8 +23,8 @@ def gru(p, carry, x):
     return {"h": new}, new, {"r": r, "z": z, "n": n}
 
 
-def elman(p, carry, x):
-    h = np.tanh(preactivation(p, carry["h"], x, 0))
+def elman(p, carry, x, activation="tanh"):
+    h = BENT[activation](preactivation(p, carry["h"], x, 0))
     return {"h": h}, h, {}
 
 

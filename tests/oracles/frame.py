@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Facts", "preactivation", "sigmoid"]
+__all__ = ["BENT", "Facts", "preactivation", "sigmoid"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,6 +47,18 @@ class Facts(NamedTuple):
 
 def sigmoid(a):
     return 1.0 / (1.0 + np.exp(-a))
+
+
+BENT = {
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda a: np.minimum(np.maximum(a / 6 + 0.5, 0), 1),
+    "tanh": np.tanh,
+    "hard_tanh": lambda a: np.minimum(np.maximum(a, -1), 1),
+    "softsign": lambda a: a / (1 + np.abs(a)),
+    "relu": lambda a: np.maximum(a, 0),
+    "identity": lambda a: a,
+}
+"""The functions that options named gate_activation and activation choose among."""
 
 
 def preactivation(p, h, x, gate):

@@ -3,17 +3,7 @@
 import numpy as np
 
 from tests.oracles.classic import lstm
-from tests.oracles.frame import Facts, preactivation, sigmoid
-
-BENT = {
-    "sigmoid": sigmoid,
-    "hard_sigmoid": lambda a: np.minimum(np.maximum(a / 6 + 0.5, 0), 1),
-    "tanh": np.tanh,
-    "hard_tanh": lambda a: np.minimum(np.maximum(a, -1), 1),
-    "softsign": lambda a: a / (1 + np.abs(a)),
-    "relu": lambda a: np.maximum(a, 0),
-    "identity": lambda a: a,
-}
+from tests.oracles.frame import BENT, Facts, preactivation, sigmoid
 
 
 def lstm_1997(p, carry, x, gate_activation="sigmoid", activation="tanh"):
@@ -25,22 +15,24 @@ def lstm_1997(p, carry, x, gate_activation="sigmoid", activation="tanh"):
     return {"c": c, "h": h}, h, {"i": i, "g": g, "o": o, "c": c}
 
 
-def peephole(p, carry, x):
+def peephole(p, carry, x, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     c, h = carry["c"], carry["h"]
-    i = sigmoid(preactivation(p, h, x, 0) + p["peephole"][0] * c)
-    f = sigmoid(preactivation(p, h, x, 1) + p["peephole"][1] * c)
-    g = np.tanh(preactivation(p, h, x, 2))
+    i = squash(preactivation(p, h, x, 0) + p["peephole"][0] * c)
+    f = squash(preactivation(p, h, x, 1) + p["peephole"][1] * c)
+    g = bend(preactivation(p, h, x, 2))
     c = f * c + i * g
-    o = sigmoid(preactivation(p, h, x, 3) + p["peephole"][2] * c)
-    h = o * np.tanh(c)
+    o = squash(preactivation(p, h, x, 3) + p["peephole"][2] * c)
+    h = o * bend(c)
     return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def greff(p, carry, x, variant="vanilla"):
+def greff(p, carry, x, variant="vanilla", gate_activation="sigmoid", activation="tanh"):
     """Greff 2017, with the weights of the gates that a variant lacks left out of their rows.
 
     Each variant is the vanilla one with one thing changed. So the rows are read by name, whatever is left.
     """
+    squash, bend = BENT[gate_activation], BENT[activation]
     rows = {"nig": "fgo", "cifg": "fgo", "nfg": "igo", "nog": "ifg"}.get(variant, "ifgo")
     peeping = [gate for gate in rows if gate != "g"]
     c, h = carry["c"], carry["h"]
@@ -53,36 +45,38 @@ def greff(p, carry, x, variant="vanilla"):
                     a = a + carry[other][unit] * p["w_h_gates"][k * len(h) + unit, peeping.index(name)]
         if variant != "np":
             a = a + p["peephole"][peeping.index(name)] * state
-        return sigmoid(a)
+        return squash(a)
 
     one = np.ones_like(c)
     f = one if variant == "nfg" else gate("f", c)
     i = one if variant == "nig" else 1 - f if variant == "cifg" else gate("i", c)
     g = preactivation(p, h, x, rows.index("g"))
-    g = g if variant == "niaf" else np.tanh(g)
+    g = g if variant == "niaf" else bend(g)
     c = f * c + i * g
     o = one if variant == "nog" else gate("o", c)
-    h = o * (c if variant == "noaf" else np.tanh(c))
+    h = o * (c if variant == "noaf" else bend(c))
     trace = {"i": i, "f": f, "g": g, "o": o, "c": c}
     trace.pop({"nig": "i", "nfg": "f", "nog": "o"}.get(variant), None)
     after = {"c": c, "h": h} | ({"i": i, "f": f, "o": o} if variant == "fgr" else {})
     return after, h, trace
 
 
-def capped_lstm(p, carry, x):
+def capped_lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     i, f, g, o = (preactivation(p, carry["h"], x, gate) for gate in range(4))
-    f, g, o = sigmoid(f), np.tanh(g), sigmoid(o)
-    i = np.minimum(sigmoid(i), 1 - f)
+    f, g, o = squash(f), bend(g), squash(o)
+    i = np.minimum(squash(i), 1 - f)
     c = f * carry["c"] + i * g
-    h = o * np.tanh(c)
+    h = o * bend(c)
     return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def janet(p, carry, x, beta=1.0):
+def janet(p, carry, x, beta=1.0, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     s = preactivation(p, carry["h"], x, 0)
-    g = np.tanh(preactivation(p, carry["h"], x, 1))
-    c = sigmoid(s) * carry["c"] + (1 - sigmoid(s - beta)) * g
-    return {"c": c, "h": c}, c, {"i": 1 - sigmoid(s - beta), "f": sigmoid(s), "g": g, "c": c}
+    g = bend(preactivation(p, carry["h"], x, 1))
+    c = squash(s) * carry["c"] + (1 - squash(s - beta)) * g
+    return {"c": c, "h": c}, c, {"i": 1 - squash(s - beta), "f": squash(s), "g": g, "c": c}
 
 
 def ur_lstm(p, carry, x):
@@ -99,20 +93,21 @@ def normed(a):
     return (a - a.sum() / a.size) / np.sqrt(((a - a.sum() / a.size) ** 2).sum() / a.size + 1e-5)
 
 
-def layer_norm_lstm(p, carry, x):
+def layer_norm_lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     b = p["b"] + p.get("b_fixed", 0)
     from_x = normed(np.concatenate([x @ p["w_x"][:, gate] for gate in range(4)]))
     from_h = normed(np.concatenate([carry["h"] @ p["w_h"][:, gate] for gate in range(4)]))
     a = p["gain_x"].reshape(-1) * from_x + p["gain_h"].reshape(-1) * from_h + b.reshape(-1)
     i, f, g, o = np.split(a, 4)
-    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    i, f, g, o = squash(i), squash(f), bend(g), squash(o)
     c = f * carry["c"] + i * g
-    h = o * np.tanh(p["gain_c"] * normed(c) + p["shift_c"])
+    h = o * bend(p["gain_c"] * normed(c) + p["shift_c"])
     return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def irnn(p, carry, x):
-    h = np.maximum(preactivation(p, carry["h"], x, 0), 0)
+def irnn(p, carry, x, activation="relu"):
+    h = BENT[activation](preactivation(p, carry["h"], x, 0))
     return {"h": h}, h, {}
 
 
