@@ -1,8 +1,8 @@
 """How far back the loss can feel its inputs: the norm of its gradient by lag.
 
-G(k) = E_t || d loss_t / d e_{t-k} ||_2, where e_{t-k} is the input k steps back (a token's embedding). Divided
-by G(0) and fitted by an exponential, G ~ exp(-k / tau), as a memory with one time scale has it, and by a power
-law, G ~ k^-p, as a mixture of many time scales has it (Tallec & Ollivier 2018; Mahto et al. 2021).
+G(k) = E_t || d loss_t / d e_{t-k} ||_2, where e_{t-k} is the input k steps back (a token's embedding). It is
+divided by G(0) and fitted by an exponential, G ~ exp(-k / tau), as a memory with one time scale has it, and
+by a power law, G ~ k^-p, as a mixture of many has it (Tallec & Ollivier 2018; Mahto et al. 2021).
 """
 
 from collections.abc import Callable
