@@ -19,9 +19,15 @@ from lstm_jax.cells.janet import janet
 from lstm_jax.cells.layer_norm_lstm import layer_norm_lstm
 from lstm_jax.cells.lstm import LSTMCarry, lstm
 from lstm_jax.cells.lstm_1997 import lstm_1997
+from lstm_jax.cells.minimal import min_gru, min_lstm
+from lstm_jax.cells.mogrifier import mogrifier
 from lstm_jax.cells.multi_timescale import multi_timescale
+from lstm_jax.cells.on_lstm import on_lstm
 from lstm_jax.cells.plastic import plastic
 from lstm_jax.cells.plastic_lstm import plastic_lstm
+from lstm_jax.cells.projected_lstm import projected_lstm
+from lstm_jax.cells.scrn import scrn
+from lstm_jax.cells.slstm import slstm
 from lstm_jax.cells.spec import parse_options
 from lstm_jax.cells.ur_lstm import ur_lstm
 from lstm_jax.cells.weight_drop import weight_drop
@@ -68,6 +74,13 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "layer_norm_lstm": layer_norm_lstm,
     "multi_timescale": multi_timescale,
     "irnn": irnn,
+    "projected_lstm": projected_lstm,
+    "on_lstm": on_lstm,
+    "scrn": scrn,
+    "min_lstm": min_lstm,
+    "min_gru": min_gru,
+    "slstm": slstm,
+    "mogrifier": mogrifier,
     "fast_weights": fast_weights,
     "plastic": plastic,
     "plastic_lstm": plastic_lstm,
@@ -76,7 +89,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
 """Cell factories by name: (hidden, *, options) -> Cell. Their options are the config section `model.cell`."""
 
 NO_FORGET_BIAS = frozenset(
-    {"gru", "elman", "lstm_1997", "irnn", "multi_timescale", "fast_weights", "plastic"}
+    {"gru", "elman", "lstm_1997", "irnn", "multi_timescale", "min_gru", "scrn", "fast_weights", "plastic"}
 )
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 

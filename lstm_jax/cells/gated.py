@@ -50,7 +50,7 @@ def gated(
     hidden: int,
     gates: int,
     carry_type: Callable[..., Carry],
-    update: Callable[[Params, Carry, Tree, Array], tuple[Carry, Array, Trace]],
+    update: Callable[[Params, Carry, Tree, Tree], tuple[Carry, Array, Trace]],
     *,
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,

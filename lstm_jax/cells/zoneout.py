@@ -77,4 +77,4 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
             trace = {**trace, "c": new.c}
         return new, new.h if "h" in rates else y, trace
 
-    return cell._replace(prepare=prepare, update=update, wrappers=(*cell.wrappers, "zoneout"))
+    return cell._replace(prepare=prepare, update=update, affine=None, wrappers=(*cell.wrappers, "zoneout"))
