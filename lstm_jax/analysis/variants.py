@@ -1,0 +1,207 @@
+"""Variants compared over seeds: a metric against length, and against training steps."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+
+__all__ = [
+    "Look",
+    "curve_by_length",
+    "draw_chance",
+    "learning_bands",
+    "length_axis",
+    "looks",
+    "median_over_seeds",
+]
+
+_ORDER = ("blue", "vermilion", "green", "orange", "purple", "sky", "grey")
+_MARKERS = "osD^vPX"
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1)))
+
+
+class Look(NamedTuple):
+    """How one variant is drawn; colour, marker and dashes each tell it from its neighbours."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+def looks(variants: Iterable[str]) -> dict[str, Look]:
+    """A look for each variant, by its place in their order."""
+    found = {}
+    for index, variant in enumerate(dict.fromkeys(variants)):
+        colour = COLOURS[_ORDER[index % len(_ORDER)]]
+        dashes = _DASHES[index // len(_ORDER) % len(_DASHES)]
+        found[variant] = Look(colour, _MARKERS[index % len(_MARKERS)], dashes)
+    return found
+
+
+def length_axis(axes: Axes, lengths: Sequence[float], label: str) -> None:
+    """The axis of lengths: logarithmic where they span a factor of 4, with a tick at each."""
+    if min(lengths) > 0 and max(lengths) / min(lengths) >= 4:
+        axes.set_xscale("log")
+    axes.set_xticks(sorted(lengths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(label, fontsize=9)
+
+
+def draw_chance(axes: Axes, value: float) -> None:
+    """A dashed line at the chance level, named at the right end."""
+    axes.axhline(value, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate(
+        f"chance {value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"), xytext=(-3, 2),
+        textcoords="offset points", ha="right", va="bottom", fontsize=8, color=COLOURS["grey"],
+    )  # fmt: skip
+
+
+def _finish(figure: Figure, axes: Axes, title: str, legend: str, variants: int) -> None:
+    if title:
+        figure.suptitle(title, fontsize=10)
+    if variants > 1 or legend:
+        figure.legend(
+            *axes.get_legend_handles_labels(), title=legend or None, title_fontsize=8, fontsize=8,
+            frameon=False, loc="outside right center",
+        )  # fmt: skip
+
+
+def curve_by_length(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    metric: str = "accuracy",
+    chance: Mapping[float, float] | float | None = None,
+    length_label: str = "length (steps)",
+    legend: str = "",
+    title: str = "",
+) -> Figure:
+    """The metric against the length: a line a variant at the median of its seeds, a dot a seed.
+
+    Args:
+      rows: {"variant": text, "length": number, "value": the metric}, one a run; what is not finite is
+        left out.
+      metric: name for the axis.
+      chance: its level, or {length: level} where it depends on it.
+      length_label: of the axis.
+      legend: what the variants are, above their names.
+      title: above the figure.
+
+    Returns:
+      A figure of 6.4 x 3.6 inches.
+    """
+    kept = [row for row in rows if math.isfinite(row["value"])]
+    figure = new_figure(3.6)
+    axes = figure.subplots()
+    styles = looks(row["variant"] for row in rows)
+    lengths = sorted({row["length"] for row in rows})
+    spread = 0.012 if len(lengths) > 1 else 0.0
+    for index, (variant, look) in enumerate(styles.items()):
+        # Beside each other: seeds of several variants often lie at the same 1.0.
+        shift = 1.0 + spread * (index - (len(styles) - 1) / 2)
+        mine = [row for row in kept if row["variant"] == variant]
+        at = sorted({row["length"] for row in mine})
+        medians = [float(np.median([r["value"] for r in mine if r["length"] == length])) for length in at]
+        axes.plot(
+            [length * shift for length in at], medians, color=look.colour, linestyle=look.dashes,
+            marker=look.marker, markersize=5, linewidth=1.6, label=variant, zorder=3,
+        )  # fmt: skip
+        axes.plot(
+            [row["length"] * shift for row in mine], [row["value"] for row in mine], color=look.colour,
+            marker=".", markersize=5, alpha=0.5, linestyle="none", zorder=2,
+        )  # fmt: skip
+    length_axis(axes, lengths, length_label)
+    axes.set_ylabel(f"{metric.replace('_', ' ')} (median and seeds)", fontsize=9)
+    if isinstance(chance, Mapping):
+        levels = sorted(chance.items())
+        if len({round(level, 9) for _, level in levels}) == 1:
+            chance = levels[0][1]
+        else:
+            axes.plot(
+                *zip(*levels, strict=True), color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)),
+                label="chance", zorder=1,
+            )  # fmt: skip
+    if isinstance(chance, int | float):
+        draw_chance(axes, chance)
+    tidy(axes)
+    _finish(figure, axes, title, legend, len(styles))
+    return figure
+
+
+def median_over_seeds(
+    curves: Sequence[tuple[Sequence[float], Sequence[float]]], band: str = "range"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(steps, median, low, high) over runs that were evaluated at steps of their own.
+
+    A run that has ended, as one does that has solved its task, keeps its last value; before its first value
+    it has none.
+
+    Args:
+      curves: (steps, values) of each run, steps rising.
+      band: "range", the least and the greatest, or "quartiles".
+    """
+    grid = np.unique(np.concatenate([np.asarray(steps, np.float64) for steps, _ in curves]))
+    held = np.full((len(curves), len(grid)), np.nan)
+    for row, (steps, values) in zip(held, curves, strict=True):
+        if len(steps):
+            at = np.searchsorted(np.asarray(steps, np.float64), grid, side="right") - 1
+            row[at >= 0] = np.asarray(values, np.float64)[at[at >= 0]]
+    known = np.isfinite(held).any(axis=0)
+    grid, held = grid[known], held[:, known]
+    low, high = (0.0, 1.0) if band == "range" else (0.25, 0.75)
+    return grid, np.nanmedian(held, 0), np.nanquantile(held, low, 0), np.nanquantile(held, high, 0)
+
+
+def learning_bands(
+    curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    *,
+    metric: str = "accuracy",
+    chance: float | None = None,
+    band: str = "range",
+    legend: str = "",
+    title: str = "",
+) -> Figure:
+    """Validation against training steps: the median over seeds, and their spread, for each variant.
+
+    Args:
+      curves: variant -> (steps, values) of each of its runs, see `median_over_seeds`.
+      metric: name for the axis; perplexity is drawn on a logarithmic one.
+      chance: its level.
+      band: "range" (least to greatest) or "quartiles".
+      legend: what the variants are, above their names.
+      title: above the figure.
+
+    Returns:
+      A figure of 6.4 x 3.6 inches.
+    """
+    figure = new_figure(3.6)
+    axes = figure.subplots()
+    for variant, look in looks(curves).items():
+        runs = [curve for curve in curves[variant] if len(curve[0])]
+        if not runs:
+            continue
+        steps, median, low, high = median_over_seeds(runs, band)
+        axes.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            steps, median, color=look.colour, linestyle=look.dashes, linewidth=1.6, label=variant,
+            marker=look.marker, markersize=4, markevery=max(1, len(steps) // 8),
+        )  # fmt: skip
+    if metric == "perplexity":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("training steps", fontsize=9)
+    spread = "range" if band == "range" else "quartiles"
+    axes.set_ylabel(f"valid {metric.replace('_', ' ')}\n(median and {spread} over seeds)", fontsize=9)
+    if chance is not None:
+        draw_chance(axes, chance)
+    tidy(axes)
+    _finish(figure, axes, title, legend, len(curves))
+    return figure

@@ -1,0 +1,210 @@
+"""How far a sweep is: one live line on a terminal, a line a member in a file."""
+
+import json
+import logging
+import math
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from lstm_jax.metrics import read_result
+from lstm_jax.run_directory import RunPaths
+from lstm_jax.sweep.define import Member
+from lstm_jax.sweep.directory import SweepPaths, read_failure, status
+from lstm_jax.sweep.summary import better, figure_of, metric_of
+
+__all__ = ["Board"]
+
+_log = logging.getLogger(__name__)
+TAIL = 4096
+"""Bytes at the end of a metrics.jsonl in which the last row lies."""
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _last_epoch(path: Path) -> float:
+    """Epochs done, by the last whole row of a metrics.jsonl; 0 where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return 0.0
+    for line in reversed(lines):
+        try:
+            return float(json.loads(line)["epoch"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0.0
+
+
+def weight(member: Member) -> float:
+    """What a run costs beside the others: epochs times the length of its sequences."""
+    task = member.config.task
+    return float(member.config.train.epochs * task.get("length", task.get("window", 1)))
+
+
+class Board:
+    """Shows members done, solved, failed, the best so far, those in hand and the time left.
+
+    Use it as a context manager around the running. The members in hand are looked at through their
+    metrics.jsonl, so it is the same whichever process trains them.
+
+    Args:
+      paths: of the sweep.
+      members: all of the sweep.
+      metric: what is compared, "" for the default.
+      interval: seconds between looks.
+      stream: where the line is drawn; None is the standard error.
+      live: True or False to redraw one line or not; None decides by the stream.
+      clock: seconds, rising; for tests.
+    """
+
+    def __init__(
+        self,
+        paths: SweepPaths,
+        members: Sequence[Member],
+        metric: str = "",
+        *,
+        interval: float = 1.0,
+        stream: TextIO | None = None,
+        live: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._paths, self._metric, self._interval, self._clock = paths, metric, interval, clock
+        self._members = {member.name: member for member in members}
+        self._weights = {member.name: weight(member) for member in members}
+        self._stream = sys.stderr if stream is None else stream
+        self._live = self._stream.isatty() if live is None else live
+        self._lock = threading.RLock()
+        self._active: dict[str, float] = {}  # name -> share that was done when this process took it up
+        self._done = 0.0  # weight done by this process
+        self._ended: dict[str, str] = {}
+        self._solved, self._criteria = 0, False
+        self._best: tuple[float, str, str] | None = None
+        self._began = clock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        for name in self._members:
+            if (state := status(paths.member(name))) in ("finished", "failed"):
+                self._count(name, state)
+
+    def _share(self, name: str) -> float:
+        """The share of a run's epochs that is done."""
+        epochs = self._members[name].config.train.epochs
+        return min(1.0, _last_epoch(RunPaths(self._paths.member(name)).metrics) / epochs)
+
+    def _count(self, name: str, state: str) -> dict[str, Any]:
+        self._ended[name] = state
+        if state != "finished":
+            return {}
+        result = read_result(self._paths.member(name))
+        metric = metric_of(result, self._metric)
+        value = figure_of(result, metric)
+        if "solved" in result:
+            self._criteria = True
+            self._solved += bool(result["solved"])
+        if math.isfinite(value) and (self._best is None or better(metric, value, self._best[0])):
+            self._best = value, metric, name
+        return {
+            "metric": metric,
+            "value": value,
+            **{k: result[k] for k in ("solved", "solved_step") if k in result},
+        }
+
+    def started(self, name: str) -> None:
+        """A member is taken up."""
+        with self._lock:
+            self._ended.pop(name, None)
+            self._active[name] = self._share(name)
+
+    def ended(self, name: str, state: str) -> None:
+        """A member is finished or has failed."""
+        with self._lock:
+            self._done += self._weights[name] * (1.0 - self._active.pop(name, 0.0))
+            found = self._count(name, state)
+            self._say(self._line_of(name, state, found))
+
+    def _line_of(self, name: str, state: str, found: Mapping[str, Any]) -> str:
+        head = f"{len(self._ended)}/{len(self._members)} {name}: "
+        if state == "failed":
+            failure = read_failure(self._paths.member(name)) or {}
+            return head + f"failed: {failure.get('error', 'see its run.log')}"
+        text = f"test {found['metric'].replace('_', ' ')} {found['value']:.4g}"
+        if "solved" in found:
+            step = found["solved_step"]
+            text += (
+                ", not solved" if not found["solved"] else f", solved at step {step}" if step else ", solved"
+            )
+        left = self.seconds_left()
+        return head + text + (f"; {_clock(left)} left" if left else "")
+
+    def seconds_left(self) -> float | None:
+        """At the pace of this process so far; None while nothing tells."""
+        done = self._done + sum(
+            self._weights[name] * (self._share(name) - before) for name, before in self._active.items()
+        )
+        if done <= 0:
+            return None
+        left = sum(self._weights[name] for name in self._members if name not in self._ended)
+        left -= sum(self._weights[name] * self._share(name) for name in self._active)
+        return (self._clock() - self._began) / done * left
+
+    def line(self) -> str:
+        """The line as it stands."""
+        with self._lock:
+            failed = sum(state == "failed" for state in self._ended.values())
+            parts = [f"{len(self._ended)}/{len(self._members)} members"]
+            if self._criteria:
+                parts.append(f"{self._solved} solved")
+            if failed:
+                parts.append(f"{failed} failed")
+            if self._best is not None:
+                value, metric, name = self._best
+                parts.append(f"best {metric.replace('_', ' ')} {value:.4g} ({name})")
+            left = self.seconds_left()
+            if left is not None:
+                parts.append(f"{_clock(left)} left")
+            parts += [f"{name} {100 * self._share(name):.0f}%" for name in self._active]
+            return " | ".join(parts)
+
+    def _say(self, line: str) -> None:
+        if self._live:
+            self._stream.write(f"\r\x1b[K{line}\n")
+            self._draw()
+        else:
+            # Not through the log: while a member trains in this process, the log is that member's.
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def _draw(self) -> None:
+        with self._lock:
+            columns = shutil.get_terminal_size().columns
+            self._stream.write(f"\r\x1b[K{self.line()[: columns - 1]}")
+            self._stream.flush()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._interval):
+            self._draw()
+
+    def __enter__(self) -> "Board":
+        if self._live:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

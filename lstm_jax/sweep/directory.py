@@ -1,0 +1,176 @@
+"""The directory of a sweep.
+
+- sweep.json: base config, members with their overrides, provenance
+- members/NAME/: one run each, an honest run directory; run.log: what it said; failure.json: why it failed
+- compiled/: programs that the members share; may be deleted
+- summary.json, summary.csv, members.csv, figures/: what came of it
+"""
+
+import datetime
+import json
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lstm_jax
+from lstm_jax.errors import UserError
+from lstm_jax.provenance import commit_of, versions
+from lstm_jax.registry import check_name
+from lstm_jax.run_directory import RunPaths, config_differences, write_json
+from lstm_jax.sweep.define import Sweep
+
+__all__ = ["KEEP", "SweepPaths", "drop_checkpoints", "read_failure", "record_failure", "status"]
+
+MAY_CHANGE = r"train\.(keep|tensorboard|steps_per_call)|task\.data_dir"
+"""Fields of the base config that may differ when a sweep goes on: they change no figure."""
+KEEP = ("best", "all", "none")
+"""Which checkpoints of a finished member stay."""
+FORMAT = 1
+
+
+class SweepPaths:
+    """Where the parts of a sweep lie; makes nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.root = Path(path).expanduser().absolute()
+        self.record = self.root / "sweep.json"
+        self.members = self.root / "members"
+        self.compiled = self.root / "compiled"
+        self.figures = self.root / "figures"
+        self.summary = self.root / "summary.json"
+        self.workers_log = self.root / "workers.log"
+
+    def member(self, name: str) -> Path:
+        """The run directory of a member."""
+        return self.members / name
+
+    def read(self) -> dict[str, Any]:
+        """What sweep.json holds.
+
+        Raises:
+          UserError: there is no sweep here, or it cannot be read.
+        """
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.root} is not the directory of a sweep (it has no sweep.json): give the --workdir "
+                "that experiments/sweep.py was started with"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.record} cannot be read ({error}): put back a copy, or choose another workdir"
+            ) from error
+
+    def guard(self, sweep: Sweep, config_file: str = "") -> None:
+        """Stores what a new sweep is, or checks that one that goes on is the same; members may be added.
+
+        Raises:
+          UserError: the directory holds another sweep, or a run; the difference is named.
+        """
+        record = {
+            "format": FORMAT,
+            "config_file": config_file,
+            "length": sweep.length,
+            "metric": sweep.metric,
+            "members": [
+                {"name": m.name, "seed": m.seed, "labels": m.labels, "overrides": m.overrides}
+                for m in sweep.members
+            ],
+            "base": sweep.base.to_dict(),
+        }
+        plain = json.loads(json.dumps(record))
+        if self.record.exists():
+            _check_same(self.root, self.read(), plain)
+        elif RunPaths(self.root).config.exists():
+            raise UserError(
+                f"{self.root} is the directory of a run, not of a sweep: choose another --workdir"
+            )
+        self.members.mkdir(parents=True, exist_ok=True)
+        write_json(self.record, plain | _origin())
+
+
+def _origin() -> dict[str, Any]:
+    """Commit, versions and date; not the hardware, which only who trains may ask for: it takes the device."""
+    commit, dirty = commit_of(lstm_jax.__file__)
+    now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": versions(),
+        "date": now.isoformat(timespec="seconds"),
+    }
+
+
+def _check_same(root: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    before, after = ({member["name"]: member for member in record["members"]} for record in (old, new))
+    differing = []
+    always = set.intersection(*(set(member["overrides"]) for member in after.values()))
+    for name, (was, now) in config_differences(old["base"], new["base"]).items():
+        if name not in always and not re.fullmatch(MAY_CHANGE, name):
+            differing.append(f"{name} (was {was!r}, now {now!r})")
+    for name in before.keys() & after.keys():
+        for field, (was, now) in config_differences(
+            before[name]["overrides"], after[name]["overrides"]
+        ).items():
+            differing.append(f"{field} of {name} (was {was!r}, now {now!r})")
+    gone = [name for name in before if name not in after]
+    if gone:
+        added = [name for name in after if name not in before]
+        fresh = f"; it has {added[0]} instead" if added else ""
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        differing.append(f"member {gone[0]}{more} is no part of this sweep{fresh}")
+    if differing:
+        raise UserError(
+            f"{root} holds another sweep: {', '.join(differing)}; give the same sweep to go on (members may "
+            "be added), or choose another --workdir"
+        )
+
+
+def status(directory: str | os.PathLike[str]) -> str:
+    """How far the run of a member is: "finished", "failed", "unfinished" or "new"."""
+    paths = RunPaths(directory)
+    if paths.result.exists():
+        return "finished"
+    if (paths.root / "failure.json").exists():
+        return "failed"
+    return "unfinished" if paths.config.exists() else "new"
+
+
+def record_failure(directory: str | os.PathLike[str], error: BaseException | str) -> None:
+    """Writes failure.json: kind, message, and for what is no UserError the traceback.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    known = isinstance(error, UserError)
+    trace = [] if known or isinstance(error, str) else traceback.format_exception(error)
+    kind = "WorkerDied" if isinstance(error, str) else type(error).__name__
+    message = " ".join(str(error).split()) or kind
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    write_json(
+        Path(directory) / "failure.json",
+        {"kind": kind, "error": message, "traceback": "".join(trace), **_origin()},
+    )
+
+
+def read_failure(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What `record_failure` wrote; None where there is nothing."""
+    try:
+        return json.loads((Path(directory) / "failure.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def drop_checkpoints(directory: str | os.PathLike[str], keep: str) -> None:
+    """Removes the checkpoints of a finished run but those of `keep`: best (parameters only), all, none."""
+    check_name(keep, KEEP, "value of --keep:")
+    checkpoints = RunPaths(directory).checkpoints
+    if keep == "best":
+        shutil.rmtree(checkpoints / "latest", ignore_errors=True)
+    elif keep == "none":
+        shutil.rmtree(checkpoints, ignore_errors=True)

@@ -1,0 +1,117 @@
+"""One member of a sweep, trained in this process: its words go to its log, its failure to its file."""
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
+from lstm_jax.sweep.directory import drop_checkpoints, record_failure
+
+__all__ = ["Job", "share_compiles", "stoppable", "train_member"]
+
+
+class Job(NamedTuple):
+    """A member to train, as it is sent to where that is done.
+
+    Attributes:
+      name: of the member.
+      config: the run's config as plain nested dicts.
+      directory: of the run.
+      keep: which checkpoints stay when it is finished, see `directory.KEEP`.
+      compiled: directory of the programs that the members share.
+    """
+
+    name: str
+    config: dict[str, Any]
+    directory: str
+    keep: str
+    compiled: str
+
+
+@contextlib.contextmanager
+def _into(log: Path) -> Iterator[None]:
+    """What this process prints and logs goes to the end of `log` while the block runs."""
+    root = logging.getLogger()
+    handlers = root.handlers
+    with open(log, "a", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.handlers = [handler]
+        try:
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield
+        finally:
+            root.handlers = handlers
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and Ctrl-C raise Interrupted at once, but where a run catches them to save first.
+
+    Outside the main thread nothing is installed.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum, "the sweep stopped; the same command goes on where it was")
+
+    previous: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):
+                previous[number] = signal.signal(number, stop)
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def share_compiles(directory: str | os.PathLike[str]) -> None:
+    """Keeps compiled programs in `directory`, unless a place is set already: members differ little."""
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def train_member(job: Job) -> str:
+    """Trains the member, or goes on with it.
+
+    Returns:
+      "finished", or "failed" with the reason in its failure.json.
+
+    Raises:
+      Interrupted: as `train.run`; what was done is saved.
+      UserError: not even the failure could be written.
+    """
+    from lstm_jax import train
+
+    share_compiles(job.compiled)
+    directory = Path(job.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _into(directory / "run.log"):
+        try:
+            train.run(ConfigDict(job.config), job.directory)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                logging.getLogger(__name__).exception("%s failed", job.name)
+            record_failure(directory, error)
+            print(f"error: {error}")
+            return "failed"
+        finally:
+            gc.collect()  # the compiled programs of this run hang in cycles
+    (directory / "failure.json").unlink(missing_ok=True)
+    drop_checkpoints(directory, job.keep)
+    return "finished"
