@@ -87,8 +87,9 @@ def weights(batch):
 
 
 def rows(batch):
-    """The inputs of each sequence as bytes."""
-    return [row.tobytes() for row in np.moveaxis(batch.inputs, 1, 0)]
+    """The real inputs of each sequence as bytes."""
+    ends = [len(batch.inputs)] * batch.inputs.shape[1] if batch.lengths is None else batch.lengths
+    return [row[:end].tobytes() for row, end in zip(np.moveaxis(batch.inputs, 1, 0), ends, strict=True)]
 
 
 def means(task, logits, batch):
@@ -253,7 +254,7 @@ def test_a_player_who_sees_the_input_alone_knows_the_answers(make, case):
         assert len(answers) == real
         for t, answer in enumerate(answers):
             asked = weights(batch)[t, b] > 0
-            assert (answer is not None) == asked, (t, answer)
+            assert answer is not None if asked else answer is None or SOLVERS[case[0]].eager, (t, answer)
             if not asked:
                 continue
             if isinstance(answer, frozenset):

@@ -10,20 +10,36 @@ from typing import Any
 
 from lstm_jax.registry import check_name, lookup
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
+from lstm_jax.tasks.adding import adding, adding_1997, multiplication
 from lstm_jax.tasks.associative_recall import associative_recall
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task
+from lstm_jax.tasks.copying import copying, selective_copying, variable_copying
 from lstm_jax.tasks.delayed_recall import delayed_recall
 from lstm_jax.tasks.dyck import dyck
 from lstm_jax.tasks.embedded_reber import embedded_reber
 from lstm_jax.tasks.generated import Generator, generated
 from lstm_jax.tasks.language_model import language_model
+from lstm_jax.tasks.long_lag import long_lag_2a, long_lag_2b, long_lag_2c
 from lstm_jax.tasks.mqar import mqar
+from lstm_jax.tasks.parity import parity
+from lstm_jax.tasks.temporal_order import temporal_order
 from lstm_jax.tasks.warped import warped
 
 __all__ = ["GENERATORS", "TASKS", "Batch", "Criterion", "Metrics", "Scores", "Task", "arguments", "make_task"]
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "delayed_recall": delayed_recall,
+    "adding": adding,
+    "adding_1997": adding_1997,
+    "multiplication": multiplication,
+    "copying": copying,
+    "variable_copying": variable_copying,
+    "selective_copying": selective_copying,
+    "long_lag_2a": long_lag_2a,
+    "long_lag_2b": long_lag_2b,
+    "long_lag_2c": long_lag_2c,
+    "temporal_order": temporal_order,
+    "parity": parity,
     "embedded_reber": embedded_reber,
     "associative_recall": associative_recall,
     "mqar": mqar,

@@ -18,8 +18,10 @@ class Known(NamedTuple):
         changes the equations once. {} is a case.
       perfect: (batch) -> logits [T, B, O] of a predictor that knows the answers, where the targets
         themselves (sharply, as classes, or as values) are not it.
+      eager: it answers at steps that are not scored too, for they do not look different.
     """
 
     solve: Callable[..., Any] | str
     cases: list[dict[str, Any]]
     perfect: Callable[[Any], Any] | None = None
+    eager: bool = False
