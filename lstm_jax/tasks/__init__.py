@@ -21,6 +21,7 @@ from lstm_jax.tasks.generated import Generator, generated
 from lstm_jax.tasks.language_model import language_model
 from lstm_jax.tasks.long_lag import long_lag_2a, long_lag_2b, long_lag_2c
 from lstm_jax.tasks.mqar import mqar
+from lstm_jax.tasks.questions import questions
 from lstm_jax.tasks.parity import parity
 from lstm_jax.tasks.temporal_order import temporal_order
 from lstm_jax.tasks.warped import warped
@@ -43,6 +44,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "embedded_reber": embedded_reber,
     "associative_recall": associative_recall,
     "mqar": mqar,
+    "questions": questions,
     "a_n_b_n": a_n_b_n,
     "dyck": dyck,
     "warped": warped,
