@@ -71,6 +71,6 @@ def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
     def run(steps: int) -> float:
         held[0], sums = advance(held[0], data, steps)
         jax.block_until_ready(held[0])
-        return float(sums["cross_entropy"] / sums["tokens"])
+        return float(sums["task"] / sums["tokens"])
 
     return run, f"{jax.devices()[0].device_kind}, backend {model.backend}"
