@@ -125,8 +125,8 @@ def _name(lower: int, upper: int) -> str:
 
     if upper <= lower:
         return short(lower)
-    # "30 to 99" is read as "30 to 100": the edge is what one remembers.
-    return f"{short(lower)}-{short(upper + 1) if upper >= 99 else upper}"
+    # "1k-3k" for 1,000 to 2,999: the edge is what one remembers.
+    return f"{short(lower)}-{short(upper + 1) if lower >= 1000 else upper}"
 
 
 def figure(panels: Mapping[str, Bins], *, mean: float, unit: str = "token", title: str = "") -> Figure:
@@ -146,8 +146,8 @@ def figure(panels: Mapping[str, Bins], *, mean: float, unit: str = "token", titl
         x = np.arange(len(found.tokens))
         upper.axhline(mean, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         upper.annotate(
-            f"all tokens: {mean:.2f}", xy=(1, mean), xycoords=("axes fraction", "data"), xytext=(-3, 2),
-            textcoords="offset points", ha="right", fontsize=8, color=COLOURS["grey"],
+            f"all {unit}s: {mean:.2f}", xy=(0, mean), xycoords=("axes fraction", "data"), xytext=(3, -3),
+            textcoords="offset points", va="top", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
         if np.isfinite(found.level).any():
             upper.plot(x, found.level, color=COLOURS["orange"], linewidth=1.4, linestyle=(0, (4, 2)),
@@ -169,7 +169,9 @@ def figure(panels: Mapping[str, Bins], *, mean: float, unit: str = "token", titl
             axes.set_xticks(x, names if axes is lower else [""] * len(x), fontsize=8)
             axes.set_xlim(-0.6, len(x) - 0.4)
             tidy(axes)
-        upper.set_ylim(bottom=0)
+        drawn = np.concatenate([found.mean, found.level[np.isfinite(found.level)]])
+        if drawn.min() < 0.5 * drawn.max():
+            upper.set_ylim(bottom=0)
         lower.set_xlabel(name, fontsize=9)
         if np.isfinite(found.level).any():
             upper.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")

@@ -1,0 +1,139 @@
+"""The instruments that measure losses, through the table, on runs without training."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lstm_jax.analysis import losses
+from lstm_jax.corpora import build_corpus
+from lstm_jax.errors import UserError
+from lstm_jax.instruments import INSTRUMENTS, Options, chosen, take
+from lstm_jax.predict import Run
+from lstm_jax.tasks.language_model import from_corpus
+
+MODEL = {"hidden": (4, 3), "embedding": 3, "init": "uniform(0.5)", "cell": {"name": "lstm"}}
+
+
+class Untrained(Run):
+    """A run of which there is a config and nothing else."""
+
+    step = 7
+
+    @property
+    def params(self):
+        return self.initial_params
+
+
+class OfText(Untrained):
+    """A run over a text of our own."""
+
+    @property
+    def vocabulary(self):
+        return self.task.corpus.vocabulary
+
+    @property
+    def task(self):
+        return TEXT
+
+
+def words(count, seed):
+    draw = np.random.default_rng(seed)
+    lines = [" ".join(f"w{n}" for n in draw.zipf(1.6, 9) % 12) for _ in range(count)]
+    return "\n".join(lines) + "\n"
+
+
+SIZES = {"train": 60, "valid": 80, "test": 9}
+TEXT = from_corpus(
+    build_corpus("text", {split: words(n, n) for split, n in SIZES.items()}, splitter="whitespace"),
+    batch=2, window=5, epochs=1, seed=0,
+)  # fmt: skip
+
+
+def run_of(tmp_path, kind=Untrained, model=MODEL, **task):
+    (tmp_path / "run").mkdir()
+    config = {"task": task, "model": model, "seed": 3, "train": {"epochs": 1}}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    return kind(tmp_path / "run")
+
+
+def taken(run, name, **options):
+    seen = []
+    written = take(run, name, Options(**options), lambda done, total: seen.append((done, total)))
+    assert seen and seen[-1][0] == seen[-1][1] > 0
+    *pictures, numbers = written.files
+    assert pictures and all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert written.lines
+    return json.loads(numbers.read_text())
+
+
+def test_of_a_text(tmp_path):
+    run = run_of(tmp_path, OfText, name="language_model", corpus="text", window=5)
+    tokens, eos = TEXT.corpus.tokens["valid"], TEXT.corpus.vocabulary.eos
+    nats = losses.token_nats(run.model, run.params, tokens, eos)
+
+    found = taken(run, "frequency")
+    assert found["tokens"] == len(tokens) and found["step"] == 7
+    for part in ("by_frequency", "by_position"):
+        assert sum(found[part]["tokens"]) == len(tokens)
+        np.testing.assert_allclose(sum(found[part]["total"]), nats.sum(dtype=np.float64), rtol=1e-4)
+
+    found = taken(run, "context", targets=50)
+    assert found["lengths"] == [5, 10, 20, 30, 50, 70, 100, 150, 200] and found["targets"] >= 50
+    # Gates around one half forget within 200 tokens what float32 can tell.
+    np.testing.assert_allclose(found["excess_nats"][-1], 0, atol=1e-5)
+    found = taken(run, "context", lengths=("2", "4"), targets=20)
+    assert found["lengths"] == [2, 4]
+
+    found = taken(run, "perturbation", targets=20)
+    assert set(found["increase"]) == {"local", "global", "replaced", "dropped"} and found["context"] == 300
+
+    found = taken(run, "ablation", tokens=1000, units=2, field="c")
+    assert found["layer"] == [1, 1, 2, 2] and found["field"] == "c" and found["held_at"] == "mean"
+    assert found["steps"] == 200 and found["largest"][0]["effect"] == max(found["effect"])
+
+    assert chosen(run, ["all"])[1].keys() == {"recall"}
+    with pytest.raises(UserError, match="carries no"):
+        taken(run, "ablation", field="m")
+    with pytest.raises(UserError, match="has 90 tokens"):
+        taken(run, "perturbation", split="test")
+
+
+def test_of_a_memory_task(tmp_path):
+    run = run_of(tmp_path, name="delayed_recall", length=6, symbols=4, eval_batch=8, eval_steps=2)
+    found = taken(run, "recall", lengths=(3, 12))
+    assert list(found["figures"]) == ["3", "6", "12"] and found["metric"] == "accuracy"
+    assert all(chance["accuracy"] == 0.25 for chance in found["chance"].values())
+    assert 0 <= found["figures"]["12"]["accuracy"] <= 1
+
+    found = taken(run, "ablation", tokens=140)
+    assert len(found["effect"]) == 7 and found["steps"] == 4  # one scored step in each of 4 sequences of 7
+    left = chosen(run, ["all"])[1]
+    assert left.keys() == {"context", "perturbation", "frequency"}
+    assert all(reason.startswith("it needs a text") for reason in left.values())
+    with pytest.raises(UserError, match="needs a text"):
+        taken(run, "context")
+    with pytest.raises(UserError, match="length"):
+        taken(run, "recall", lengths=(0,))
+
+
+def test_recall_by_lengths_of_its_own(tmp_path):
+    """Times 1/4 to 8; the figures at the trained length are those of evaluation."""
+    run = run_of(tmp_path, name="delayed_recall", length=4, symbols=3, eval_batch=8, eval_steps=1)
+    found = taken(run, "recall", split="test")
+    assert list(found["figures"]) == ["1", "2", "4", "6", "8", "12", "16", "32"]
+    batch = run.task.batch(run.task.data, "test", 0, 0)
+    logits = run.model.apply(run.params, batch.inputs, run.model.carry(run.params, 8)).logits
+    right = np.asarray(logits[-1].argmax(-1) == batch.targets[-1])
+    assert found["figures"]["4"]["accuracy"] == right.mean()
+
+
+def test_options_are_checked():
+    assert Options(lengths=("3", 5)).lengths == (3, 5)
+    for wrong in ({"lengths": ("x",)}, {"lengths": (0,)}, {"targets": 0}, {"units": -1}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            Options(**wrong)
+
+
+def test_the_table_names_them():
+    assert {"context", "perturbation", "frequency", "ablation", "recall"} <= set(INSTRUMENTS)
