@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, round_stride, shifted, token_nats
 from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
@@ -34,8 +34,8 @@ __all__ = [
 LENGTHS = (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 """Contexts in tokens: round numbers, so that targets at a round stride share their runs."""
 PUBLISHED = {"AWD-LSTM (Khandelwal 2018)": ((13, 25.0), (150, 1.0), (200, 1.0))}
-"""Tokens, and per cent of perplexity above that of unlimited context: Penn Treebank, 13 tokens cost 25 %, and
-the effective context is 150 tokens there, about 200 over both corpora of the paper."""
+"""Tokens, and per cent of perplexity above that of unlimited context: the effective context is 150 tokens on
+Penn Treebank and about 200 over both corpora of the paper; that 13 tokens cost 25 % is at second hand."""
 
 
 class Context(NamedTuple):
@@ -195,7 +195,7 @@ def figure(
     """Perplexity against context, and below, in per cent above that of the whole text, with 1 % drawn.
 
     Args:
-      curves: by label, for the legend; bars are two standard errors.
+      curves: by label, for the legend; bars are two standard errors of the difference from the whole text.
       unit: of the context.
       title: above the figure.
       published: points (context, per cent) to draw beside, by label.
@@ -209,15 +209,16 @@ def figure(
     floor = 0.1
     for number, (label, found) in enumerate(curves.items()):
         colour = colours[number % len(colours)]
-        style = dict(color=colour, linewidth=1.6, marker="o", markersize=3.5, capsize=2)
+        style = dict(color=colour, linewidth=1.6, marker="o", markersize=3.5, capsize=2, elinewidth=1)
         level = math.exp(found.full)
         upper.axhline(level, color=colour, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         upper.annotate(
-            f"whole text: {level:.1f}", xy=(0, level), xycoords=("axes fraction", "data"), xytext=(3, -3),
-            textcoords="offset points", ha="left", va="top", fontsize=8, color=colour,
+            f"whole text: {level:.1f} ± {2 * level * found.full_error:.1f}", xy=(1, level),
+            xycoords=("axes fraction", "data"), xytext=(-3, -3 - 11 * number), textcoords="offset points",
+            ha="right", va="top", fontsize=8, color=colour,
         )  # fmt: skip
         perplexity = np.exp(found.mean)
-        upper.errorbar(found.lengths, perplexity, 2 * perplexity * found.error, label=label, **style)
+        upper.errorbar(found.lengths, perplexity, 2 * perplexity * found.excess_error, label=label, **style)
         # A logarithmic axis has no place for what is not above the whole text's: it lies below the floor.
         low, middle, high = (
             np.maximum(_per_cent(found.excess + times * found.excess_error), 1e-9) for times in (-2, 0, 2)
@@ -260,7 +261,7 @@ def figure(
     lengths = sorted({int(n) for found in curves.values() for n in found.lengths})
     lower.xaxis.set_major_locator(FixedLocator([n for n in lengths if f"{n}"[0] in "125"]))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    lower.xaxis.set_minor_formatter(NullFormatter())
+    lower.xaxis.set_minor_locator(NullLocator())
     upper.set_ylabel("perplexity", fontsize=9)
     lower.set_ylabel("perplexity above that\nof the whole text (%)", fontsize=9)
     lower.set_xlabel(f"context that the model is given ({unit})", fontsize=9)
