@@ -71,7 +71,7 @@ def _language_model() -> ConfigDict:
                 )
             ),
             dtype="float32",  # float32 | bfloat16 compute; parameters, cell state, loss stay float32
-            backend="auto",  # auto | scan | loop | cudnn
+            backend="auto",  # auto | scan | loop | cudnn | associative (min_lstm, min_gru)
             scan_unroll=1,  # steps unrolled in one iteration of the scan
             remat_chunk=0,  # steps kept between rematerialised chunks; 0 keeps all
         )
