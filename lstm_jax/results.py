@@ -23,7 +23,7 @@ __all__ = ["announce", "best_params", "finish", "other_lengths", "shapes", "show
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("loss", "perplexity", "accuracy", "squared_error", "tokens_per_second")
+SHOWN = ("loss", "perplexity", "accuracy", "last_accuracy", "squared_error", "correct", "tokens_per_second")
 BASELINES = ("uniform", "unigram", "bigram")
 
 
@@ -67,21 +67,26 @@ def best_params(path: str, like: Params) -> Params:
         return checkpoints.restore_best(like)[0]
 
 
-def other_lengths(sections: Mapping[str, Any], epochs: int) -> dict[int, Task]:
+def other_lengths(task: Task, sections: Mapping[str, Any]) -> dict[int, Task]:
     """The run's task at each length of `evaluate.lengths`, to see how far what was learned carries.
 
     Raises:
-      UserError: the task has no `length`, or cannot have that one.
+      UserError: the task has no `length`, or cannot have that one, or has other symbols there.
     """
     lengths, section = sections["evaluate"]["lengths"], sections["task"]
     if lengths and "length" not in section:
         raise UserError(
             f"evaluate.lengths={tuple(lengths)}: the task {section['name']!r} has no length; leave it empty"
         )
-    return {
-        length: tasks.make_task(**{**section, "length": length}, epochs=epochs, seed=sections["seed"])
-        for length in lengths
-    }
+    run = dict(epochs=sections["train"]["epochs"], seed=sections["seed"])
+    others = {length: tasks.make_task(**{**section, "length": length}, **run) for length in lengths}
+    for length, other in others.items():
+        if (other.vocab, other.input_dim, other.outputs) != (task.vocab, task.input_dim, task.outputs):
+            raise UserError(
+                f"evaluate.lengths: {length} cannot be had, for the task {section['name']!r} has other "
+                f"symbols there than at the trained length {section['length']}; leave it empty"
+            )
+    return others
 
 
 def finish(

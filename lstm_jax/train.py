@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     model = models.recurrent(
         vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, **sections["model"]
     )
-    others = results.other_lengths(sections, c.train.epochs)
+    others = results.other_lengths(task, sections)
     fresh, advance, data = compile_run(c, task, model)
     calendar = Calendar(task.epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     validate = evaluate.make_evaluator(task, model, "valid")

@@ -60,7 +60,7 @@ def _count_values(outputs: Array, batch: Batch) -> Metrics:
 
 
 def values_within(bound: float) -> Scores:
-    """Real values: squared error, and as `correct` the share of steps whose O errors are all below `bound`."""
+    """Real values: squared error, and as `correct` the share of steps with all O errors under `bound`."""
 
     def count(outputs: Array, batch: Batch) -> Metrics:
         errors = jnp.abs(outputs.astype(jnp.float32) - batch.targets).max(axis=-1)
