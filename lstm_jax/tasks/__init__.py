@@ -13,6 +13,7 @@ from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.adding import adding, adding_1997, multiplication
 from lstm_jax.tasks.associative_recall import associative_recall
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task
+from lstm_jax.tasks.continual_reber import continual_reber
 from lstm_jax.tasks.copying import copying, selective_copying, variable_copying
 from lstm_jax.tasks.delayed_recall import delayed_recall
 from lstm_jax.tasks.dyck import dyck
@@ -21,8 +22,9 @@ from lstm_jax.tasks.generated import Generator, generated
 from lstm_jax.tasks.language_model import language_model
 from lstm_jax.tasks.long_lag import long_lag_2a, long_lag_2b, long_lag_2c
 from lstm_jax.tasks.mqar import mqar
-from lstm_jax.tasks.questions import questions
 from lstm_jax.tasks.parity import parity
+from lstm_jax.tasks.pixels import pixels
+from lstm_jax.tasks.questions import questions
 from lstm_jax.tasks.temporal_order import temporal_order
 from lstm_jax.tasks.warped import warped
 
@@ -53,6 +55,8 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 
 TASKS: dict[str, Callable[..., Task]] = {
     "language_model": language_model,
+    "continual_reber": continual_reber,
+    "pixels": pixels,
     **{name: generated(name, make) for name, make in GENERATORS.items()},
 }
 """name -> the task's factory; its keyword arguments are the config section `task` minus `name`."""

@@ -54,12 +54,8 @@ SOLVERS = {
         questions,
         [
             dict(length=6),
-            dict(length=12, kind="two"),
-            dict(length=12, kind="three"),
-            dict(length=6, kind="yes_no"),
             dict(length=1, kind="counting"),
-            dict(length=7, kind="counting"),
-            dict(length=6, kind="all"),
+            dict(length=7, kind="all"),
         ],
     ),
 }

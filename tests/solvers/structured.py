@@ -118,30 +118,16 @@ def warped(steps, *, length, warp, form, characters, alphabet):
 
 
 SOLVERS = {
-    "embedded_reber": Known(
-        embedded_reber, [dict(length=6), dict(length=10, least=0.7), dict(length=9, least=1.0)]
-    ),
-    "associative_recall": Known(
-        associative_recall, [dict(length=2, letters=4, digits=2), dict(length=4), dict(length=1)]
-    ),
+    "embedded_reber": Known(embedded_reber, [dict(length=6), dict(length=9, least=0.8)]),
+    "associative_recall": Known(associative_recall, [dict(length=2, letters=4, digits=2), dict(length=4)]),
     "mqar": Known(
         mqar,
-        [
-            dict(length=24, pairs=5, vocab=64),
-            dict(length=12, pairs=3, vocab=64, noise=True, power=1.0),
-        ],
+        [dict(length=24, pairs=5, vocab=64), dict(length=12, pairs=3, vocab=64, noise=True, power=1.0)],
     ),
-    "a_n_b_n": Known(
-        a_n_b_n, [dict(length=5), dict(length=4, letters=3), dict(length=6, least=0.5), dict(length=2)]
-    ),
-    "dyck": Known(dyck, [dict(length=6), dict(length=12, depth=2, kinds=3), dict(length=8, depth=1)]),
+    "a_n_b_n": Known(a_n_b_n, [dict(length=5), dict(length=4, letters=3, least=0.5)]),
+    "dyck": Known(dyck, [dict(length=6), dict(length=12, depth=2, kinds=3)]),
     "warped": Known(
         warped,
-        [
-            dict(length=3, characters=4),
-            dict(length=3, characters=4, form="pad"),
-            dict(length=4, characters=3, alphabet=4, warp="uniform"),
-            dict(length=4, characters=3, alphabet=4, warp="uniform", form="pad"),
-        ],
+        [dict(length=3, characters=4), dict(length=4, characters=3, alphabet=4, warp="uniform", form="pad")],
     ),
 }
