@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lstm_jax.analysis.style import COLOURS, new_figure, tidy
 from lstm_jax.errors import UserError
@@ -95,7 +95,7 @@ def figure(
       bound: of the criterion by which the task counts as solved, marked.
       title: above the figure.
     """
-    drawing = new_figure(3.6)
+    drawing = new_figure(3.7 + 0.15 * len(curves))
     if title:
         drawing.suptitle(title, fontsize=10)
     axes = drawing.subplots()
@@ -120,27 +120,28 @@ def figure(
                   label=f"{label}{seeds}")  # fmt: skip
         lengths.update(int(n) for n in found.lengths)
     if bound is not None:
-        axes.axhline(bound, color=COLOURS["green"], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        axes.axhline(bound, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
         axes.annotate(
-            f"solved: {bound:g}", xy=(0, bound), xycoords=("axes fraction", "data"), xytext=(3, -3),
-            textcoords="offset points", va="top", fontsize=8, color=COLOURS["green"],
+            f"solved: {bound:g}", xy=(1, bound), xycoords=("axes fraction", "data"), xytext=(-3, -3),
+            textcoords="offset points", ha="right", va="top", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
     if trained is not None:
         axes.axvline(trained, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         axes.annotate(
-            f"trained at {trained:g}", xy=(trained, 0.5), xycoords=("data", "axes fraction"), xytext=(3, 0),
-            textcoords="offset points", rotation=90, va="center", fontsize=8, color=COLOURS["grey"],
+            f"trained at {trained:g}", xy=(trained, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
     ordered = sorted(lengths)
     if len(ordered) > 1 and ordered[-1] / ordered[0] > 3:
         axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(ordered))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     if metric == "accuracy":
         axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel(length, fontsize=9)
     axes.set_ylabel(f"{metric.replace('_', ' ')}{f' ({unit})' if unit else ''}", fontsize=9)
     tidy(axes)
-    axes.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+    # Below the axes: curves that fall at different lengths leave no corner free.
+    drawing.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return drawing
