@@ -49,8 +49,12 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     """
     c, sections = config, config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=c.train.epochs, seed=c.seed)
-    model = models.recurrent(
-        vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, **sections["model"]
+    model = models.make_model(
+        vocab=task.vocab,
+        input_dim=task.input_dim,
+        outputs=task.outputs,
+        facts=task.facts,
+        **sections["model"],
     )
     others = results.other_lengths(task, sections)
     fresh, advance, data = compile_run(c, task, model)

@@ -66,7 +66,7 @@ def test_no_field_is_added_removed_or_of_another_type(name, variant):
 @functools.cache
 def parameters(name: str, variant: str | None) -> dict[str, Any]:
     vocab = 97 if name == "quickstart" else 10_000
-    model = models.recurrent(outputs=vocab, vocab=vocab, **load(name, variant).model)
+    model = models.make_model(outputs=vocab, vocab=vocab, **load(name, variant).model)
     return jax.eval_shape(model.init, jax.random.key(0))
 
 
@@ -140,6 +140,7 @@ def different(section: Mapping[str, Any], function: Callable) -> dict[str, tuple
     ("section", "function"),
     [
         ("model", models.recurrent),
+        ("model", models.make_model),
         ("objective", objective.loss),
         ("optim", optim.build),
         ("optim", optim.learning_rate),

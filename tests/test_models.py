@@ -32,7 +32,7 @@ def assert_same(left, right, **tolerance):
 
 
 def count(config, vocab: int = 10_000) -> int:
-    model = models.recurrent(outputs=vocab, vocab=vocab, **config.model)
+    model = models.make_model(outputs=vocab, vocab=vocab, **config.model)
     return sum(
         math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)))
     )

@@ -21,7 +21,7 @@ def steps(axis, devices, corpus, **changes):
     config = tiny(corpus, **{"train.axis": axis, "task.batch": 8, **changes})
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=1)
-    model = models.recurrent(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     everywhere = parallel.make_mesh
     parallel.make_mesh = lambda: everywhere(jax.devices()[:devices])
     state, advance, data = train.compile_run(config, task, model)

@@ -63,7 +63,7 @@ def final_leaves(workdir: Path, config: ConfigDict) -> tuple[dict, dict]:
     """The last saved state by leaf name, and the host's part of it."""
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=config.train.epochs, seed=config.seed)
-    model = train.models.recurrent(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     state, _, _ = train.compile_run(config, task, model)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         found = checkpoints.restore_latest(state)
@@ -124,7 +124,7 @@ def test_averaging_began_and_evaluation_used_the_averaged_weights(whole: Path, c
     assert not np.array_equal(leaves[".average.mean['head']['b']"], leaves[".params['head']['b']"])
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
-    model = train.models.recurrent(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
         state, _ = checkpoints.restore_latest(train.compile_run(config, task, model)[0])
     validate = train.evaluate.make_evaluator(task, model, "valid")
@@ -286,7 +286,7 @@ def test_perplexity_depends_on_no_window(whole: Path, corpus: str, field: str, v
     config = tiny(corpus, **{field: value})
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
-    model = train.models.recurrent(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     like = train.compile_run(config, task, model)[0].params
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
         params, _ = checkpoints.restore_best(like)

@@ -71,10 +71,11 @@ class Run:
         else:
             task = self.task
             sizes = {"vocab": task.vocab, "input_dim": task.input_dim, "outputs": task.outputs}
+            sizes["facts"] = task.facts
         # The scan backend runs everywhere, serves every option and has the gates, whatever trained the run.
         section = {**self.config["model"], "backend": "scan", "remat_chunk": 0}
         try:
-            return models.recurrent(**sizes, **section)
+            return models.make_model(**sizes, **section)
         except TypeError as error:
             raise UserError(
                 f"the model in {self.paths.config} is of another version of lstm_jax ({error}): use the "
