@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from lstm_jax.analysis.style import COLOURS, new_figure, tidy
 
@@ -19,6 +19,7 @@ __all__ = [
     "length_axis",
     "looks",
     "median_over_seeds",
+    "share_axis",
 ]
 
 _ORDER = ("blue", "vermilion", "green", "orange", "purple", "sky", "grey")
@@ -59,8 +60,16 @@ def draw_chance(axes: Axes, value: float) -> None:
     axes.axhline(value, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
         f"chance {value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"), xytext=(-3, 2),
-        textcoords="offset points", ha="right", va="bottom", fontsize=8, color=COLOURS["grey"],
+        textcoords="offset points", ha="right", va="bottom", fontsize=8, color=COLOURS["grey"], zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
     )  # fmt: skip
+
+
+def share_axis(axes: Axes, values: Iterable[float]) -> None:
+    """The whole range from 0 to 1 for values that span most of it, so that figures compare."""
+    finite = [value for value in values if math.isfinite(value)]
+    if finite and min(finite) >= 0 and 0.5 < max(finite) <= 1:
+        axes.set_ylim(-0.03, 1.03)
 
 
 def _finish(figure: Figure, axes: Axes, title: str, legend: str, variants: int) -> None:
@@ -129,6 +138,7 @@ def curve_by_length(
             )  # fmt: skip
     if isinstance(chance, int | float):
         draw_chance(axes, chance)
+    share_axis(axes, [row["value"] for row in kept])
     tidy(axes)
     _finish(figure, axes, title, legend, len(styles))
     return figure
@@ -196,12 +206,14 @@ def learning_bands(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("training steps", fontsize=9)
     spread = "range" if band == "range" else "quartiles"
     axes.set_ylabel(f"valid {metric.replace('_', ' ')}\n(median and {spread} over seeds)", fontsize=9)
     if chance is not None:
         draw_chance(axes, chance)
+    share_axis(axes, [value for runs in curves.values() for _, values in runs for value in values])
     tidy(axes)
     _finish(figure, axes, title, legend, len(curves))
     return figure

@@ -14,8 +14,9 @@ Its parts multiply; each is optional:
   list    [{field: value, ...}, ...], or {label: {field: value, ...}} where the label names them in the tables
   random  {field: {"distribution": ..., ...}, "count": n, "seed": 0}, see distributions.py
   seeds   a number n for 1 to n, or a list
-and two words on how it is looked at:
+and words on how it is looked at:
   length  the field that is drawn along the axis of lengths (default: task.length where it varies)
+  length_label  what that axis is called (default: length (steps))
   metric  what is compared (default: perplexity, accuracy, or else the task's first metric)
 
 A value in braces is filled from the member's other fields: "chrono({task.length})", "{2 * task.length}".
@@ -39,7 +40,7 @@ from lstm_jax.sweep.distributions import draw
 
 __all__ = ["PARTS", "Member", "Sweep", "command_line", "expand"]
 
-PARTS = ("list", "zip", "grid", "random", "seeds", "length", "metric")
+PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "metric")
 """What a sweep's data may hold. The members come in the order in which the first parts vary slowest."""
 LONGEST = 120
 """Characters of a member's name; a longer one ends in a hash."""
@@ -73,12 +74,14 @@ class Sweep(NamedTuple):
       base: the config that every member starts from.
       members: in a fixed order.
       length: the short name, among the members' labels, of the axis of lengths; "" where there is none.
+      length_label: what that axis is called.
       metric: what is compared; "" for the default.
     """
 
     base: ConfigDict
     members: tuple[Member, ...]
     length: str
+    length_label: str
     metric: str
 
 
@@ -134,7 +137,8 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     for index, member in enumerate(members):
         if names.count(member.name) > 1:  # as "chrono(9)" and "chrono 9" would be
             members[index] = member._replace(name=_hashed(member))
-    return Sweep(base, tuple(members), short.get(length, ""), definition.get("metric", ""))
+    named = definition.get("length_label") or (f"{short[length].replace('_', ' ')} (steps)" if length else "")
+    return Sweep(base, tuple(members), short.get(length, ""), named, definition.get("metric", ""))
 
 
 def command_line(

@@ -76,6 +76,7 @@ class SweepPaths:
             "format": FORMAT,
             "config_file": config_file,
             "length": sweep.length,
+            "length_label": sweep.length_label,
             "metric": sweep.metric,
             "members": [
                 {"name": m.name, "seed": m.seed, "labels": m.labels, "overrides": m.overrides}

@@ -82,7 +82,7 @@ def draw(directory: str | os.PathLike[str], title: str = "") -> list[Path]:
     length = record["length"]
     drawn, kind = plain_rows(members, length, metric)
     lengths = sorted({row["length"] for row in drawn if row["length"] is not None})
-    length_label = f"{length.replace('_', ' ')} (steps)" if length.endswith("length") else length
+    length_label = record["length_label"]
     several = len({row["variant"] for row in drawn}) > 1
     figures = {}
     if first["solved"] is not None:

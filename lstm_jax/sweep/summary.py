@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 RESAMPLES = 10_000
+BEST_HIGH = ("accuracy", "recall", "correct", "legal", "strings")
+"""The metrics that are best high: shares of what is right. Everything else is best low."""
 
 
 def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
@@ -54,8 +56,8 @@ def figure_of(result: Mapping[str, Any], metric: str, split: str = "test") -> fl
 
 
 def better(metric: str, one: float, other: float) -> bool:
-    """Whether `one` is the better value: accuracies are best high, everything else low."""
-    return one > other if "accuracy" in metric else one < other
+    """Whether `one` is the better value, by BEST_HIGH."""
+    return one > other if metric in BEST_HIGH else one < other
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, share: float = 0.95) -> tuple[float, float, float]:
