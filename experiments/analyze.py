@@ -29,7 +29,7 @@ def define_flags() -> None:
     cli.define("list", "lengths", [], "Contexts in tokens (context), lengths of the task (recall): 10,20,50.")
     cli.define("integer", "targets", 1000, "Tokens predicted under every context, at least (text).")
     cli.define("integer", "units", 0, "Units of each layer that are ablated; 0: all.")
-    cli.define("string", "field", "h", "What of a unit is ablated: h, or c.")
+    cli.define("string", "field", "", "What of a unit is ablated: h or c. Default: h, where there is one.")
     cli.define("integer", "seed", 0, "Of what is drawn.")
     cli.define("string", "out", "", "Where figures and numbers go. Default: analysis in the run's directory.")
     cli.define("string", "data_dir", "", "Where the corpus lies, if not where the run's config says.")
@@ -52,19 +52,28 @@ def bar(progress: Any) -> Callable[[int, int], None]:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.instruments import Options, chosen, take
+    from lstm_jax.errors import UserError
+    from lstm_jax.instruments import INSTRUMENTS, Options, chosen, directory_for, write
     from lstm_jax.predict import Run
     from lstm_jax.predict.standard_input import check_arguments
     from lstm_jax.progress import Progress
 
     check_arguments(arguments, FLAGS.run)
-    names = {field: FLAGS[field].value for field in Options.__dataclass_fields__}
-    options = Options(**names)
+    options = Options(**{field: FLAGS[field].value for field in Options.__dataclass_fields__})
     run = Run(FLAGS.run, FLAGS.data_dir)
-    taken, left = chosen(run, FLAGS.what.split(","))
+    named = [name.strip() for name in FLAGS.what.split(",")]
+    taken, left = chosen(run, named)
+    directory = directory_for(run, FLAGS.out)
     for name in taken:
-        with Progress(100) as progress:
-            written = take(run, name, options, bar(progress), FLAGS.out)
+        try:
+            with Progress(100) as progress:
+                reading = INSTRUMENTS[name].measure(run, options, bar(progress))
+        except UserError as error:
+            if name in named:
+                raise
+            left[name] = str(error)
+            continue
+        written = write(run, name, options, reading, directory)
         print(f"{name}: {', '.join(map(str, written.files))}")
         for line in written.lines:
             print(f"  {line}")

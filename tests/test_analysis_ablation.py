@@ -88,6 +88,24 @@ def test_a_unit_without_outgoing_weights_changes_nothing():
     assert (np.abs(found.effect[~silent]) > 1e-4).all()
 
 
+def test_a_cell_that_gives_its_memory():
+    """minGRU: y is c, which is all there is to hold."""
+    model, params = make("min_gru", hidden=(4,))
+    found = ablation.ablate(model, params, scores.nats, window(), field="c", to="zero")
+    for unit, effect in zip(found.unit, found.effect, strict=True):
+        head = params["head"] | {"w": params["head"]["w"].at[unit].set(0)}
+        expected = nats(model, params | {"head": head}, window()) - nats(model, params, window())
+        np.testing.assert_allclose(effect, expected.mean(), atol=2e-6)
+
+
+def test_an_h_that_is_not_the_output_is_refused():
+    model, params = make("scrn", hidden=(4,))
+    with pytest.raises(UserError, match=r"'scrn' is not its h.*allowed: s"):
+        ablation.ablate(model, params, scores.nats, window())
+    found = ablation.ablate(model, params, scores.nats, window(), field="s")
+    assert (np.abs(found.effect) > 1e-6).any()
+
+
 @pytest.mark.parametrize("cell", ["gru", "elman", "peephole"])
 def test_other_cells_have_their_h_held(cell):
     """Held at zero, a unit of h is one whose outgoing weights are zero, where nothing else reads it."""

@@ -59,11 +59,20 @@ def hold(cell: Cell, field: str, mask: Array, value: Array) -> Cell:
       field: of the carry.
       mask: [H] bool, True where held; may be traced.
       value: [H]; may be traced.
+
+    Raises:
+      UserError: when run, an "h" that is not the cell's output: held, it would still be seen above.
     """
 
     def update(params: Params, carry: Carry, z: Tree, r: Tree) -> tuple[Carry, Array, Trace]:
         new, y, trace = cell.update(params, carry, z, r)
         before = getattr(new, field)
+        if field == "h" and y is not before:
+            others = [name for name in new._fields if name != "h" and getattr(new, name).ndim == 2]
+            raise UserError(
+                f"the output of the cell {cell.name!r} is not its h, which would still be seen above when "
+                f"it is held: allowed: {', '.join(others) or 'nothing'}"
+            )
         held = jnp.where(mask, value.astype(before.dtype), before)
         trace = {**trace, field: held} if field in trace else trace
         return new._replace(**{field: held}), held if y is before else y, trace
@@ -72,14 +81,20 @@ def hold(cell: Cell, field: str, mask: Array, value: Array) -> Cell:
     return cell._replace(update=update, affine=None, wrappers=(*cell.wrappers, "hold"))
 
 
-def widths(model: Model, params: Params, field: str) -> tuple[int, ...]:
-    """H of each layer's carry in `field`.
+def widths(model: Model, params: Params, inputs: Any, field: str) -> tuple[int, ...]:
+    """H of each layer's carry in `field`, which can be held. Nothing is computed.
+
+    Args:
+      model, params: shapes are enough of the parameters.
+      inputs: [T, B] or [T, B, D], or their shapes.
+      field: of the carry.
 
     Raises:
-      UserError: a layer without that field, or where it is no [B, H].
+      UserError: a layer without that field, or where it is no [B, H], or cannot be held.
     """
+    rows = inputs.shape[1]
     found = []
-    for index, carry in enumerate(jax.eval_shape(lambda p: model.carry(p, 1), params)):
+    for index, carry in enumerate(jax.eval_shape(lambda p: model.carry(p, rows), params)):
         fields = getattr(carry, "_fields", ())
         if field not in fields or getattr(carry, field).ndim != 2:
             allowed = [name for name in fields if getattr(carry, name).ndim == 2]
@@ -88,6 +103,11 @@ def widths(model: Model, params: Params, field: str) -> tuple[int, ...]:
                 f"allowed: {', '.join(allowed) or 'none'}"
             )
         found.append(getattr(carry, field).shape[1])
+
+    def around(index: int, cell: Cell) -> Cell:
+        return hold(cell, field, jnp.zeros(found[index], bool), jnp.zeros(found[index]))
+
+    jax.eval_shape(lambda p, x: model.apply(p, x, model.carry(p, rows), around=around).carry, params, inputs)
     return tuple(found)
 
 
@@ -127,7 +147,7 @@ def ablate(
       UserError: an unknown value, a field that a layer does not have, or a batch without a scored step.
     """
     check_name(to, VALUES, "value")
-    sizes = widths(model, params, field)
+    sizes = widths(model, params, batch.inputs, field)
     steps, rows = batch.inputs.shape[:2]
     scored = np.ones((steps, rows), bool) if batch.weights is None else np.asarray(batch.weights) > 0
     real = np.ones((steps, rows), bool)

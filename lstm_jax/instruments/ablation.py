@@ -51,15 +51,16 @@ def _sequences(run: Run, options: Options) -> Batch:
 
 def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     batch = _text(run, options) if run.is_language_model else _sequences(run, options)
+    field = _field(run, options.field)
     found = ablation.ablate(
-        run.model, run.params, run.task.loss, batch, field=options.field, units=options.units or None,
+        run.model, run.params, run.task.loss, batch, field=field, units=options.units or None,
         seed=options.seed, progress=progress,
     )  # fmt: skip
     step = unit_of(run).removesuffix("s")
     loss = "nats" if "nats" in run.task.chance else "squared error"
     figure = ablation.figure(
         found,
-        field=options.field,
+        field=field,
         unit=f"{loss} a {step}",
         title=f"{run.paths.root.name}: one unit at a time, {found.steps:,} scored {step}s ({options.split})",
     )
@@ -81,7 +82,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         lines.append(f"layer {layer + 1}: {loss} a {step} up by {np.median(mine):.2g} in the median; {units}")
     values = {
         "split": options.split,
-        "field": options.field,
+        "field": field,
         "held_at": "mean",
         "steps": found.steps,
         "loss": loss,
@@ -95,10 +96,30 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     return Reading({"": figure}, values, lines)
 
 
+def _field(run: Run, asked: str) -> str:
+    """What is held: what is asked for, else "h", else the memory of a cell that gives that itself.
+
+    Raises:
+      UserError: the run's cells have nothing of the kind.
+    """
+    if not asked:
+        try:
+            return _field(run, "h")
+        except UserError as error:
+            try:
+                return _field(run, "c")
+            except UserError:
+                raise error from None
+    one = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    if not run.is_language_model and run.task.vocab is None:
+        one = jax.ShapeDtypeStruct((1, 1, run.task.input_dim or 1), jnp.float32)
+    ablation.widths(run.model, jax.eval_shape(run.model.init, jax.random.key(0)), one, asked)
+    return asked
+
+
 def _misfit(run: Run) -> str | None:
     try:
-        params = jax.eval_shape(run.model.init, jax.random.key(0))
-        ablation.widths(run.model, params, "h")
+        _field(run, "")
     except UserError as error:
         return str(error)
     return None

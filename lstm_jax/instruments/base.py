@@ -28,7 +28,7 @@ class Options:
       lengths: contexts in tokens (`context`), or lengths of the task (`recall`); () is each one's own choice.
       targets: tokens whose loss is looked at under every context, at least, where there are so many.
       units: units of each layer that are held, drawn by the seed; 0: all.
-      field: of the carry that is held, "h" or "c".
+      field: of the carry that is held, "h" or "c"; "" is h, or c where the cell has no h.
     """
 
     text: str = ""
@@ -39,7 +39,7 @@ class Options:
     lengths: tuple[int, ...] = ()
     targets: int = 1000
     units: int = 0
-    field: str = "h"
+    field: str = ""
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "valid", "test"):
