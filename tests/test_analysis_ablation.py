@@ -184,7 +184,7 @@ def test_figure_names_the_largest(tmp_path):
     left, right = figure.axes
     names = [label.get_text() for label in right.get_yticklabels()]
     assert names == [f"layer 2, unit {unit}" for unit in (15, 16, 17, 18, 19)]
-    assert "nats" in left.get_ylabel() and left.texts[0].get_text() == "every unit free: 4.700"
+    assert "nats" in left.get_ylabel() and left.texts[0].get_text() == "with every unit free: 4.700"
     figure.savefig(tmp_path / "x.png")
 
 

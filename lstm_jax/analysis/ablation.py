@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.losses import Progress, mean_and_error
-from lstm_jax.analysis.style import COLOURS, layer_colour, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, layer_colour, log_ticks, new_figure, tidy
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
@@ -226,7 +226,7 @@ def figure(
       field, to: as it was measured.
       unit: of the loss.
       title: above the figure.
-      largest: units that are named.
+      largest: units that are named; their numbers begin at 0, as in the arrays.
     """
     drawing = new_figure(3.6)
     if title:
@@ -244,10 +244,11 @@ def figure(
         )
     left.axhline(0, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     left.annotate(
-        f"every unit free: {found.intact:.3f}", xy=(1, 0), xycoords=("axes fraction", "data"),
-        xytext=(-2, -3), textcoords="offset points", ha="right", va="top", fontsize=8, color=COLOURS["grey"],
+        f"with every unit free: {found.intact:.3f}", xy=(0, 0), xycoords=("axes fraction", "data"),
+        xytext=(3, -10), textcoords="offset points", va="top", fontsize=8, color=COLOURS["grey"],
     )  # fmt: skip
     left.set_xscale("log")
+    log_ticks(left.xaxis, 1, max(2, int(np.bincount(found.layer).max())))
     left.set_xlabel("rank of the unit in its layer", fontsize=9)
     left.set_ylabel(f"increase of the loss ({unit})\none unit's {field} held at {_SAID[to]}", fontsize=9)
     left.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")
@@ -258,7 +259,7 @@ def figure(
     right.barh(y, found.effect[top], xerr=2 * found.error[top], color=colours, height=0.7,
                error_kw=dict(linewidth=0.8, ecolor=COLOURS["grey"]))  # fmt: skip
     right.set_yticks(y, [f"layer {found.layer[at] + 1}, unit {found.unit[at]}" for at in top])
-    right.set_xlabel(f"increase of the loss ({unit})", fontsize=9)
+    right.set_xlabel(f"increase ({unit})", fontsize=9)
     right.set_title("largest", fontsize=9)
     for axes in (left, right):
         tidy(axes)

@@ -79,7 +79,11 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         mine = found.effect[found.layer == layer]
         top = np.flatnonzero(found.layer == layer)[np.argsort(-mine)[:3]]
         units = ", ".join(f"unit {found.unit[at]} {found.effect[at]:+.3f}" for at in top)
-        lines.append(f"layer {layer + 1}: {loss} a {step} up by {np.median(mine):.2g} in the median; {units}")
+        beyond = int((mine > 2 * found.error[found.layer == layer]).sum())
+        lines.append(
+            f"layer {layer + 1}: {loss} a {step} up by more than two standard errors for {beyond} of {len(mine)} "
+            f"units (by chance {0.023 * len(mine):.1f}); {units}"
+        )
     values = {
         "split": options.split,
         "field": field,
