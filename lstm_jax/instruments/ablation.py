@@ -81,8 +81,8 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         units = ", ".join(f"unit {found.unit[at]} {found.effect[at]:+.3f}" for at in top)
         beyond = int((mine > 2 * found.error[found.layer == layer]).sum())
         lines.append(
-            f"layer {layer + 1}: {loss} a {step} up by more than two standard errors for {beyond} of {len(mine)} "
-            f"units (by chance {0.023 * len(mine):.1f}); {units}"
+            f"layer {layer + 1}: {loss} a {step} up by more than two standard errors for {beyond} of "
+            f"{len(mine)} units (by chance {0.023 * len(mine):.1f}); {units}"
         )
     values = {
         "split": options.split,
