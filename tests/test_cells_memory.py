@@ -140,7 +140,7 @@ def test_a_fan_out_of_zero_modulates_nothing():
 
 
 def of_the_lstm(params):
-    """The leaves of the attention LSTM that are the LSTM's: without the query's row and the read's weights."""
+    """The LSTM's leaves of the attention LSTM: without the query's row and the read's weights."""
     return {"w_x": params["w_x"][:, :4], "w_h": params["w_h"][:, :4], "b": params["b"][:4]}
 
 
@@ -227,7 +227,7 @@ BAD = {
     "modulation of the cell 'plastic_lstm'": ("plastic_lstm", dict(modulation="dopamine")),
     "clip -1 must be positive": ("plastic_lstm", dict(clip=-1)),
     "plastic_lstm eta rate -1": ("plastic_lstm", dict(eta=-1.0)),
-    "activation of the cell 'fast_weights'": ("fast_weights", dict(activation="softplus")),
+    "unknown activation 'softplus'": ("fast_weights", dict(activation="softplus")),
     "decay rate 1.1": ("fast_weights", dict(decay=1.1)),
     "inner must be a positive whole number": ("fast_weights", dict(inner=0)),
     "slots must be a positive whole number": ("attention_lstm", dict(slots=0)),
