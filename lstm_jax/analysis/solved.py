@@ -13,7 +13,8 @@ from lstm_jax.analysis.variants import looks
 
 __all__ = ["solved_map", "steps_to_solve"]
 
-_FROM_WHITE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", "#9CC7E4", COLOURS["blue"]])
+_COLOURS = ["#FFFFFF", "#9CC7E4", COLOURS["blue"]]
+_FROM_WHITE = LinearSegmentedColormap.from_list("white to blue", _COLOURS).with_extremes(bad="#EEEEEE")
 
 
 def _order(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
@@ -57,7 +58,6 @@ def solved_map(
                 color="white" if share[y, x] > 0.75 else "black",
             )  # fmt: skip
     image = axes.imshow(share, cmap=_FROM_WHITE, vmin=0, vmax=1, aspect="auto")
-    image.cmap.set_bad("#EEEEEE")
     axes.set_yticks(range(len(variants)), variants, fontsize=8)
     axes.set_ylabel(legend, fontsize=9)
     if lengths == [None]:

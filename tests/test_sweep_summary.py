@@ -1,0 +1,209 @@
+"""Figures and statistics of hand-made members."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs.memory import base
+from lstm_jax.analysis import solved, variants
+from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.define import expand
+from lstm_jax.sweep.directory import SweepPaths
+from lstm_jax.sweep.summary import better, bootstrap, groups, median_step, table
+
+
+def member(bias: str, seed: int, accuracy: float | None, step: int | None = None) -> dict[str, Any]:
+    row = {"name": f"{bias},{seed}", "seed": seed, "labels": {"forget_bias": bias, "length": 5}}
+    if accuracy is None:
+        return row | {"status": "failed", "error": "diverged"}
+    figures = {"nats": 1 - accuracy, "accuracy": accuracy}
+    return row | {
+        "status": "finished", "solved": step is not None, "solved_step": step, "steps": 1000, "seconds": 2.0,
+        "parameters": 1234, "best_step": 10, "chance": {"nats": 2.0, "accuracy": 0.125},
+        "figures": {"valid": figures, "test": figures},
+    }  # fmt: skip
+
+
+MEMBERS = [
+    *(member("0", seed, 0.1 * seed, 900 if seed == 5 else None) for seed in (1, 2, 3, 4, 5)),
+    *(member("1", seed, 1.0, 100 * seed) for seed in (1, 2, 3, 4)),
+    member("1", 5, None),
+]
+
+
+def test_groups_over_seeds():
+    zero, one = groups(MEMBERS)
+    assert (zero["solved"], zero["median_step"], zero["failed"]) == (1, None, 0)
+    assert (one["solved"], one["median_step"], one["failed"]) == (4, 300, 1)
+    assert zero["mean"] == pytest.approx(0.3)
+    assert zero["low"] < 0.3 < zero["high"]
+    assert (one["mean"], one["low"], one["high"]) == (1.0, 1.0, 1.0)
+    assert groups(MEMBERS, "nats")[0]["mean"] == pytest.approx(0.7)
+
+
+def test_the_table_says_it():
+    lines = table(groups(MEMBERS)).splitlines()
+    assert "length" not in lines[0], "what is the same everywhere is left out"
+    assert "never" in lines[1] and "1/5" in lines[1]
+    assert "4/5" in lines[2] and "300" in lines[2]
+    assert len({len(line) for line in lines}) <= 2
+
+
+def test_the_bootstrap_interval_is_that_of_the_mean():
+    """For many values it is the normal interval, mean +- 1.96 s / sqrt(n); seeded, so the same every time."""
+    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    mean, low, high = bootstrap(values)
+    half = 1.96 * values.std() / math.sqrt(len(values))
+    assert mean == pytest.approx(values.mean())
+    assert low == pytest.approx(mean - half, abs=0.1 * half)
+    assert high == pytest.approx(mean + half, abs=0.1 * half)
+    assert bootstrap(values) == (mean, low, high)
+    assert bootstrap([2.0, math.nan])[0] == 2.0 and math.isnan(bootstrap([2.0])[1])
+    assert all(map(math.isnan, bootstrap([])))
+
+
+@pytest.mark.parametrize(
+    ("steps", "median"),
+    [([5, 1, 3], 3), ([5, None, 3], 5), ([None, None, 3], math.inf), ([1, 3, None, None], math.inf)],
+)
+def test_the_median_counts_unsolved_as_never(steps, median):
+    assert median_step(steps) == median
+
+
+def test_better_knows_which_way():
+    assert better("accuracy", 0.9, 0.8) and better("recall", 0.9, 0.8) and better("nats", 0.8, 0.9)
+
+
+ROWS = [
+    {
+        "variant": variant, "length": length, "seed": seed, "solved": index + length < 60 and seed != 3,
+        "solved_step": 50 * length + 7 * seed if index + length < 60 and seed != 3 else None, "steps": 5000,
+        "value": 1.0 if index + length < 60 else 0.125 + 0.01 * seed, "chance": 0.125,
+    }
+    for index, variant in enumerate(("0", "1", "chrono(length)"))
+    for length in (10, 20, 50, 100)
+    for seed in (1, 2, 3)
+]  # fmt: skip
+
+
+def texts(axes: Any) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_the_solved_map_writes_k_of_n_in_each_cell():
+    figure = solved.solved_map(ROWS, legend="forget bias", title="a title")
+    axes = figure.axes[0]
+    assert texts(axes) == ["2/3", "2/3", "2/3", "0/3"] * 3
+    np.testing.assert_allclose(axes.images[0].get_array()[0], [2 / 3, 2 / 3, 2 / 3, 0])
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["10", "20", "50", "100"]
+    assert axes.get_xlabel() == "length (steps)" and axes.get_ylabel() == "forget bias"
+
+
+def test_the_map_leaves_a_missing_cell_empty():
+    figure = solved.solved_map([row for row in ROWS if (row["variant"], row["length"]) != ("1", 50)])
+    shown = figure.axes[0].images[0].get_array()
+    assert len(texts(figure.axes[0])) == 11 and bool(np.ma.getmaskarray(shown)[1, 2])
+
+
+def test_curves_by_length_show_the_median_the_seeds_and_chance():
+    figure = variants.curve_by_length(ROWS, chance={10: 0.125, 100: 0.125}, legend="forget bias")
+    axes = figure.axes[0]
+    medians = [line for line in axes.lines if line.get_label() in ("0", "1", "chrono(length)")]
+    assert len(medians) == 3
+    np.testing.assert_allclose(medians[0].get_ydata(), [1, 1, 1, 0.145])
+    assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".") == len(ROWS)
+    assert texts(axes) == ["chance 0.125"]
+    assert axes.get_xscale() == "log" and "steps" in axes.get_xlabel()
+
+
+def test_a_chance_that_depends_on_the_length_is_a_curve():
+    axes = variants.curve_by_length(ROWS, chance={10: 0.3, 100: 0.1}).axes[0]
+    assert any(line.get_label() == "chance" for line in axes.lines)
+
+
+def test_a_run_that_ended_keeps_its_last_value():
+    steps, median, low, high = variants.median_over_seeds(
+        [([1, 2], [0.5, 1.0]), ([1, 2, 3], [0.1, 0.2, 0.3])]
+    )
+    np.testing.assert_array_equal(steps, [1, 2, 3])
+    np.testing.assert_allclose(median, [0.3, 0.6, 0.65])
+    np.testing.assert_allclose(low, [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(high, [0.5, 1.0, 1.0])
+    late = variants.median_over_seeds([([2], [1.0]), ([1, 3], [0.0, 0.5])], "quartiles")
+    np.testing.assert_allclose(late[1], [0.0, 0.5, 0.75])
+    np.testing.assert_allclose(late[2], [0.0, 0.25, 0.625])
+
+
+def test_learning_bands_draw_a_line_and_a_band_a_variant():
+    curves = {"0": [([10, 20], [0.1, 0.2]), ([10, 20], [0.2, 0.4])], "1": [([10], [0.9])], "none": [([], [])]}
+    figure = variants.learning_bands(curves, chance=0.125)
+    axes = figure.axes[0]
+    assert len(axes.collections) == 2
+    assert texts(axes) == ["chance 0.125"] and axes.get_xlabel() == "training steps"
+
+
+@pytest.mark.parametrize("rows", [ROWS, [row for row in ROWS if row["length"] == 10]])
+def test_steps_to_solve_marks_the_unsolved_on_top(rows):
+    axes = solved.steps_to_solve(rows, legend="forget bias").axes[0]
+    marks = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
+    assert len(marks) == len(rows)
+    unsolved = [line for line in marks if line.get_markerfacecolor() == "none"]
+    assert len(unsolved) == sum(not row["solved"] for row in rows)
+    assert min(line.get_ydata()[0] for line in unsolved) > 5000
+    assert axes.get_yscale() == "log" and texts(axes) == ["not solved"]
+
+
+def test_the_figures_can_be_saved_to_a_buffer_without_a_display():
+    for figure in (
+        solved.solved_map(ROWS),
+        solved.steps_to_solve(ROWS),
+        variants.curve_by_length(ROWS),
+        variants.learning_bands({"a": [([1], [2.0])]}, metric="perplexity"),
+    ):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=50)
+        assert buffer.getvalue()[:4] == b"\x89PNG"
+
+
+def write_result(directory: Path, accuracy: float, step: int | None) -> None:
+    directory.mkdir(parents=True)
+    result = {
+        "figures": {"static": {"test": {"nats": 1.0, "accuracy": accuracy}}},
+        "chance": {"nats": 2.0},
+        "solved": step is not None,
+        "solved_step": step,
+    }
+    (directory / "result.json").write_text(json.dumps(result))
+
+
+def test_the_live_line_counts_solved_best_and_time_left(tmp_path):
+    config = base.get_config("delayed_recall")
+    config.train.epochs = 4
+    members = expand(config, {"grid": {"task.length": [10, 30]}, "seeds": 2}).members
+    paths, now, stream = SweepPaths(tmp_path), [0.0], io.StringIO()
+    write_result(paths.member(members[0].name), 0.5, None)
+    board = Board(paths, members, stream=stream, live=False, clock=lambda: now[0])
+    with board:
+        assert board.line().startswith("1/4 members | 0 solved | best accuracy 0.5 (length=10,seed=1)")
+        assert "left" not in board.line(), "nothing tells the pace yet"
+        board.started(members[1].name)
+        now[0] = 10.0
+        write_result(paths.member(members[1].name), 1.0, 400)
+        board.ended(members[1].name, "finished")
+        board.started(members[2].name)
+        metrics = paths.member(members[2].name) / "metrics.jsonl"
+        metrics.parent.mkdir()
+        metrics.write_text('{"step": 1, "kind": "train", "epoch": 1.0}\n{"step": 2, "ki')
+        now[0] = 20.0
+        line = board.line()
+    # Weights are lengths times epochs: 10 of 10 + 30/4 done in 20 s, 30 * 3/4 + 30 to go.
+    assert "2/4 members | 1 solved | best accuracy 1 (length=10,seed=2)" in line
+    assert "length=30,seed=1 25%" in line
+    left = 20.0 / (10 + 7.5) * (22.5 + 30)
+    assert f"{int(left // 60)}:{round(left % 60):02d} left" in line
+    assert stream.getvalue() == "2/4 length=10,seed=2: test accuracy 1, solved at step 400; 1:00 left\n"
