@@ -126,7 +126,7 @@ def context_losses(
       targets: how many targets at least, None: all, see `target_positions`.
       seed: of the targets' offset.
       rows: runs side by side; bounds the memory.
-      progress: called with (steps done, in all).
+      progress: called with (tenths of steps done, in all): the whole text counts for one tenth.
 
     Raises:
       UserError: a length that is not positive, or as `target_positions`.
@@ -137,7 +137,14 @@ def context_losses(
     inputs = shifted(tokens, first)
     tokens = np.asarray(tokens, np.int32)
     positions = target_positions(len(tokens), lengths, targets, seed)
-    full = token_nats(model, params, tokens, first)[positions]
+
+    def of_whole(done: int, total: int) -> None:
+        progress(done, 10 * total)
+
+    def of_cut(done: int, total: int) -> None:
+        progress(total + 9 * done, 10 * total)
+
+    full = token_nats(model, params, tokens, first, progress=of_whole)[positions]
     grid = np.repeat(lengths, len(positions))
     ends = np.tile(positions, len(lengths))
     nats = cut_nats(model, params, inputs, ends - grid + 1, grid, tokens[ends], rows=rows, progress=progress)
