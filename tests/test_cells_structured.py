@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax import cells
+from lstm_jax import cells, models
 from lstm_jax.errors import UserError
 from tests import step_loop
 
@@ -86,6 +86,19 @@ def test_projected_lstm_has_the_width_of_its_projection():
     for bad in (0, 1.5, True):
         with pytest.raises(UserError, match="projection must be a positive whole number"):
             cells.projected_lstm(H, projection=bad)
+
+
+def test_projected_lstm_under_a_tied_head():
+    """The embedding is as wide as the projection, not as the hidden units."""
+    cell = {"name": "projected_lstm", "projection": 3}
+    options = dict(vocab=7, outputs=7, hidden=(H, H), tied=True, cell=cell)
+    model = models.recurrent(embedding=3, **options)
+    params = model.init(jax.random.key(0))
+    tokens = jnp.zeros((T, B), int)
+    outputs = jax.eval_shape(lambda p: model.apply(p, tokens, model.carry(p, B)), params)
+    assert outputs.logits.shape == (T, B, 7) and outputs.hidden.shape == (T, B, 3)
+    with pytest.raises(UserError, match=r"set model.embedding=3"):
+        models.recurrent(embedding=H, **options)
 
 
 # ---------------------------------------------------------------- ON-LSTM

@@ -48,7 +48,8 @@ class Cell(NamedTuple):
         stays zero. params are those that `prepare` returned.
       affine: (params, z) -> (decay, entry), two trees like the carry, where `update` makes of every carry
         decay * carry + entry, elementwise, and neither depends on the carry: the memory of all steps is
-        then found in parallel (the backend "associative"). None: it is not so.
+        then found in parallel (the backend "associative"). None: it is not so. Whatever replaces
+        `update` sets it to None.
     """
 
     name: str

@@ -69,14 +69,15 @@ def recurrent(
         raise UserError("a model reads either tokens (vocab=V) or features (input_dim=D): give exactly one")
     if not hidden or min(hidden) < 1:
         raise UserError(f"model.hidden={tuple(hidden)}: one positive width a layer, e.g. 200,200")
-    if tied and (vocab is None or hidden[-1] != embedding or outputs != vocab):
-        raise UserError(
-            f"model.tied needs token inputs and the last hidden width equal to the embedding: "
-            f"got hidden={tuple(hidden)}, embedding={embedding}; set model.embedding={hidden[-1]}"
-        )
     rates = checked_rates(dropout)
     compute = DTYPES[dtype]
     stack = tuple(_layer(i, hidden, cell, rates, compute) for i in range(len(hidden)))
+    last = stack[-1].output_dim
+    if tied and (vocab is None or last != embedding or outputs != vocab):
+        raise UserError(
+            f"model.tied needs token inputs and the last layer's output as wide as the embedding: "
+            f"got {last} and embedding={embedding}; set model.embedding={last}"
+        )
     backend, why = unroll.choose(stack[0], backend, chunk=remat_chunk)
     if not init.startswith("uniform"):
         raise UserError(f"model.init={init!r}: embedding and head start as uniform(a), e.g. uniform(0.1)")
