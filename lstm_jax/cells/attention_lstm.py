@@ -61,7 +61,9 @@ def attention_lstm(
     Where nothing has passed the read is 0, and the cell is the LSTM.
 
     The query is the fifth row of the weights; the forget bias fills row 1, as in `lstm`. `update` is not
-    pointwise. The memory is newest first, so that the trace `attention` [B, M] is the attention by lag.
+    pointwise. The memory is newest first, so that the trace `attention` [B, M] is the attention by lag. The
+    backward keeps the memory of every step, [T, B, M, H], and T gradients [H, 4, H] of W_r till it adds them
+    up; `remat_chunk` of a model keeps fewer.
 
     Args:
       hidden: H.

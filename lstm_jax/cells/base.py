@@ -10,7 +10,8 @@ __all__ = ["Carry", "Cell", "Trace"]
 Carry = Any
 """A NamedTuple of named arrays [B, ...], most of them [B, H], e.g. `LSTMCarry(c, h)`."""
 Trace = dict[str, Array]
-"""What happened inside one step, by name, each [B, H]: the gates and the cell state."""
+"""What happened inside one step, by name, each [B, H]: the gates and the cell state. `attention` is [B, M],
+over the M slots of a memory."""
 
 
 def _as_it_is(params: Params, ys: Array) -> Array:
