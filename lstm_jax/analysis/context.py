@@ -147,7 +147,7 @@ def context_losses(
     full = token_nats(model, params, tokens, first, progress=of_whole)[positions]
     grid = np.repeat(lengths, len(positions))
     ends = np.tile(positions, len(lengths))
-    nats = cut_nats(model, params, inputs, ends - grid + 1, grid, tokens[ends], rows=rows, progress=progress)
+    nats = cut_nats(model, params, inputs, ends - grid + 1, grid, tokens[ends], rows=rows, progress=of_cut)
     return Context(np.asarray(lengths), positions, nats.reshape(len(lengths), -1), full)
 
 
