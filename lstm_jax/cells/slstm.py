@@ -50,8 +50,9 @@ def slstm(
     first step on n is 1 or more.
 
     The trace has i = i' / n', f = f' n / n' and c = c' / n', so that c = f c_before + i g with f + i = 1: `f`
-    is the share of the memory that stays, from which time scales follow; n and m are there too. Row 1 of b
-    is f~'s; the paper's own start is the forget bias "powerlaw".
+    is the share of the memory that stays, from which time scales follow (1 at the first step, where there is
+    nothing to lose); n and m are there too. Row 1 of b is f~'s; the paper's own start is the forget bias
+    "powerlaw".
 
     Args:
       hidden: H.
@@ -72,14 +73,16 @@ def slstm(
         i, f, g, o = split_gates(z + r)
         g, o = jnp.tanh(g), jax.nn.sigmoid(o)
         held = log_forget(f) + carry.m
-        m = jnp.where(carry.n == 0.0, i, jnp.maximum(held, i))
+        first = carry.n == 0.0
+        m = jnp.where(first, i, jnp.maximum(held, i))
         i = jnp.exp(i - m)
         f = jnp.exp(jnp.minimum(held - m, 0.0))  # it is above 0 only where n is 0: no infinity times 0
         c = f * carry.c + i * g
         n = f * carry.n + i
         memory = c / n
         h = (o * memory).astype(carry.h.dtype)
-        trace = {"i": i / n, "f": f * carry.n / n, "g": g, "o": o, "c": memory, "n": n, "m": m}
+        share = jnp.where(first, 1.0, f * carry.n / n)
+        trace = {"i": i / n, "f": share, "g": g, "o": o, "c": memory, "n": n, "m": m}
         return SLSTMCarry(c, n, m, h), h, trace
 
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)

@@ -84,7 +84,15 @@ def slstm(p, carry, x, forget="sigmoid"):
     h = o * c / n
     m = np.where(before == 0, np.log(i), np.maximum(np.log(f) + carry["m"], np.log(i)))
     after = {"c": c * np.exp(-m), "n": n * np.exp(-m), "m": m, "h": h}
-    trace = {"i": i / n, "f": f * before / n, "g": g, "o": o, "c": c / n, "n": after["n"], "m": m}
+    trace = {
+        "i": i / n,
+        "f": np.where(before == 0, 1, f * before / n),
+        "g": g,
+        "o": o,
+        "c": c / n,
+        "n": after["n"],
+        "m": m,
+    }
     return after, h, trace
 
 
