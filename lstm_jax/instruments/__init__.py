@@ -35,8 +35,10 @@ __all__ = [
     "Reading",
     "Written",
     "chosen",
+    "directory_for",
     "plain",
     "take",
+    "write",
 ]
 
 INSTRUMENTS: dict[str, Instrument] = {
@@ -54,7 +56,7 @@ INSTRUMENTS: dict[str, Instrument] = {
 
 
 class Written(NamedTuple):
-    """What an instrument left in `<run>/analysis`."""
+    """What an instrument left on the disk, and what it has to say."""
 
     name: str
     files: tuple[Path, ...]
@@ -104,21 +106,39 @@ def take(
       name: of INSTRUMENTS.
       options: what is asked; None: the defaults.
       progress: called with (work done, in all).
-      out: directory of `<name>.png` (or `<name>-<part>.png`) and `<name>.json`; "" is `<run>/analysis`. Each
-        file appears by one rename, the JSON file last: what was found, the training step of the parameters,
-        and the options.
+      out: see `directory_for`.
 
     Raises:
       UserError: as `chosen`, or options that do not fit the run, or a file that cannot be written.
     """
     chosen(run, [name])
     options = options or Options()
+    directory = directory_for(run, out)
+    return write(run, name, options, INSTRUMENTS[name].measure(run, options, progress), directory)
+
+
+def directory_for(run: Run, out: str | os.PathLike[str] = "") -> Path:
+    """The directory of figures and numbers, made where missing: `out`, or `<run>/analysis` where that is "".
+
+    Raises:
+      UserError: it cannot be made.
+    """
     directory = Path(out).expanduser() if out else run.paths.analysis
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make {directory}: {error.strerror}") from error
-    reading = INSTRUMENTS[name].measure(run, options, progress)
+        raise UserError(f"cannot make {directory}: {error.strerror}; give another with --out=DIR") from error
+    return directory
+
+
+def write(run: Run, name: str, options: Options, reading: Reading, directory: Path) -> Written:
+    """Writes `<name>.png` (or `<name>-<part>.png`) and `<name>.json`, each by one rename, the JSON file last.
+
+    It holds what was found, the training step of the parameters, and the options.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
     files = [directory / f"{name}{'-' if part else ''}{part}.png" for part in reading.figures]
     for path, figure in zip(files, reading.figures.values(), strict=True):
         _save(figure, path)
