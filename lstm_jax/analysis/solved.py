@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import NullLocator
 
 from lstm_jax.analysis.style import COLOURS, new_figure, tidy
 from lstm_jax.analysis.variants import looks
@@ -112,7 +112,9 @@ def steps_to_solve(
     width = 0.8 / len(variants) if by_length else 0.5
     for index, variant in enumerate(variants):
         look = styles[variant]
-        named = False
+        axes.plot(
+            [], [], color=look.colour, marker=look.marker, markersize=4.5, linestyle="none", label=variant
+        )  # the legend's: filled, whatever the first seed did
         for column, value in enumerate(columns):
             if not by_length and value != variant:
                 continue
@@ -127,9 +129,8 @@ def steps_to_solve(
                 axes.plot(
                     [at], [height], marker=look.marker, markersize=4.5, linestyle="none",
                     markerfacecolor=look.colour if yes else "none", markeredgecolor=look.colour,
-                    label=None if named else variant, zorder=3, alpha=0.85,
+                    zorder=3, alpha=0.85,
                 )  # fmt: skip
-                named = True
             median = float(np.median([h if yes else np.inf for h, yes in zip(heights, solved, strict=True)]))
             if np.isfinite(median):
                 axes.plot(
@@ -139,13 +140,11 @@ def steps_to_solve(
     axes.set_yscale("log")
     axes.set_ylim(low / 1.6, top * 1.5)
     axes.axhline(budget * 1.35, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        "not solved", xy=(0, top), xycoords=("axes fraction", "data"), xytext=(3, 0),
-        textcoords="offset points", va="center", fontsize=8, color=COLOURS["grey"],
-    )  # fmt: skip
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value <= budget else ""))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    low_power, high_power = int(np.floor(np.log10(low))), int(np.ceil(np.log10(budget)))
+    decades = [lead * 10.0**power for power in range(low_power, high_power + 1) for lead in (1, 2, 5)]
+    ticks = [tick for tick in decades if low / 1.6 <= tick <= budget]
+    axes.set_yticks([*ticks, top], [*(f"{tick:,.0f}" for tick in ticks), "not solved"])
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("training steps until solved\n(seeds and median)", fontsize=9)
     axes.set_xlim(-0.6, len(columns) - 0.4)
     names = [f"{column:g}" for column in columns] if by_length else columns

@@ -55,13 +55,15 @@ def length_axis(axes: Axes, lengths: Sequence[float], label: str) -> None:
     axes.set_xlabel(label, fontsize=9)
 
 
-def draw_chance(axes: Axes, value: float) -> None:
-    """A dashed line at the chance level, named at the right end."""
+def draw_chance(axes: Axes, value: float, values: Iterable[float] = ()) -> None:
+    """A dashed line at the chance level, named at the right end on the side where fewer of `values` lie."""
+    finite = [other for other in values if math.isfinite(other)]
+    under = sum(other > value for other in finite) > len(finite) / 2
     axes.axhline(value, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
-        f"chance {value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"), xytext=(-3, 2),
-        textcoords="offset points", ha="right", va="bottom", fontsize=8, color=COLOURS["grey"], zorder=5,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        f"chance {value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"),
+        xytext=(-3, -2 if under else 2), textcoords="offset points", ha="right",
+        va="top" if under else "bottom", fontsize=8, color=COLOURS["grey"], zorder=1,
     )  # fmt: skip
 
 
@@ -136,9 +138,10 @@ def curve_by_length(
                 *zip(*levels, strict=True), color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)),
                 label="chance", zorder=1,
             )  # fmt: skip
+    values = [row["value"] for row in kept]
     if isinstance(chance, int | float):
-        draw_chance(axes, chance)
-    share_axis(axes, [row["value"] for row in kept])
+        draw_chance(axes, chance, values)
+    share_axis(axes, values)
     tidy(axes)
     _finish(figure, axes, title, legend, len(styles))
     return figure
@@ -211,9 +214,10 @@ def learning_bands(
     axes.set_xlabel("training steps", fontsize=9)
     spread = "range" if band == "range" else "quartiles"
     axes.set_ylabel(f"valid {metric.replace('_', ' ')}\n(median and {spread} over seeds)", fontsize=9)
+    values = [value for runs in curves.values() for _, curve in runs for value in curve]
     if chance is not None:
-        draw_chance(axes, chance)
-    share_axis(axes, [value for runs in curves.values() for _, values in runs for value in values])
+        draw_chance(axes, chance, values)
+    share_axis(axes, values)
     tidy(axes)
     _finish(figure, axes, title, legend, len(curves))
     return figure

@@ -40,17 +40,19 @@ class Job(NamedTuple):
 @contextlib.contextmanager
 def _into(log: Path) -> Iterator[None]:
     """What this process prints and logs goes to the end of `log` while the block runs."""
-    root = logging.getLogger()
-    handlers = root.handlers
+    root, ours = logging.getLogger(), logging.getLogger("lstm_jax")
+    handlers, level = root.handlers, ours.level
     with open(log, "a", encoding="utf-8") as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(message)s"))
         root.handlers = [handler]
+        ours.setLevel(logging.INFO)
         try:
             with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
                 yield
         finally:
             root.handlers = handlers
+            ours.setLevel(level)
 
 
 @contextlib.contextmanager
