@@ -39,11 +39,15 @@ def small(text_directory):
             "random windows": language_model | dict(window_jitter=2.0, window_half=0.2),
             "evaluation streams": language_model | dict(eval_batch=2, eval_warmup=4, eval_window=8),
         },
+        "continual_reber": {"": dict(batch=3, window=10, epoch_steps=3, eval_batch=2, eval_steps=2)},
+        "pixels": {"": dict(batch=300), "permuted": dict(batch=300, permuted=True)},
     }
 
 
 CORPUS = [("language_model", case) for case in ("", "random windows", "evaluation streams")]
-"""Cases of tasks with data of their own."""
+"""Cases of tasks whose test split is all there is: chance is what is measured on just this."""
+OTHERS = [("continual_reber", ""), ("pixels", ""), ("pixels", "permuted")]
+"""Cases of tasks that test_tasks_structured.py looks into."""
 GENERATED = [(name, 0) for name in SOLVERS]
 """Tasks without, each in its plain case."""
 
@@ -52,7 +56,7 @@ def name_of(case):
     return " ".join(str(part) for part in case if part != "")
 
 
-@pytest.fixture(params=CORPUS + GENERATED, ids=name_of)
+@pytest.fixture(params=CORPUS + OTHERS + GENERATED, ids=name_of)
 def make(request, small):
     name, case = request.param
     if name in SOLVERS:
@@ -109,7 +113,7 @@ def scored_targets(task, split):
 
 def test_every_task_is_tested(small):
     assert set(small) | set(SOLVERS) == set(TASKS)
-    assert set(CORPUS) == {(name, case) for name, cases in small.items() for case in cases}
+    assert set(CORPUS + OTHERS) == {(name, case) for name, cases in small.items() for case in cases}
 
 
 def test_batches_are_a_pure_function_of_seed_split_and_step(make):
