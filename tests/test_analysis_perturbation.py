@@ -133,7 +133,10 @@ def test_figure(tmp_path):
     )  # fmt: skip
     figure = perturbation.figure(found, title="a run")
     (axes,) = figure.axes
-    assert len(axes.get_legend_handles_labels()[0]) == 4
+    labels = axes.get_legend_handles_labels()[1]
+    assert (
+        len(labels) == 5 and "order of the 20 tokens beyond n lost" in labels
+    )  # four kinds, and the published
     assert "nats" in axes.get_ylabel() and "tokens" in axes.get_xlabel()
     assert axes.texts[0].get_text() == "context of 300 tokens intact: 1.000 nats a token"
     figure.savefig(tmp_path / "x.png")

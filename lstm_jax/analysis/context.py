@@ -218,14 +218,12 @@ def figure(
         colour = colours[number % len(colours)]
         style = dict(color=colour, linewidth=1.6, marker="o", markersize=3.5, capsize=2, elinewidth=1)
         level = math.exp(found.full)
-        upper.axhline(level, color=colour, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        upper.annotate(
-            f"whole text: {level:.1f} ± {2 * level * found.full_error:.1f}", xy=(1, level),
-            xycoords=("axes fraction", "data"), xytext=(-3, -3 - 11 * number), textcoords="offset points",
-            ha="right", va="top", fontsize=8, color=colour,
+        upper.axhline(
+            level, color=colour, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1,
+            label=f"whole text: {level:.1f} ± {2 * level * found.full_error:.1f}",
         )  # fmt: skip
         perplexity = np.exp(found.mean)
-        upper.errorbar(found.lengths, perplexity, 2 * perplexity * found.excess_error, label=label, **style)
+        upper.errorbar(found.lengths, perplexity, 2 * perplexity * found.excess_error, **style)
         # A logarithmic axis has no place for what is not above the whole text's: it lies below the floor.
         low, middle, high = (
             np.maximum(_per_cent(found.excess + times * found.excess_error), 1e-9) for times in (-2, 0, 2)
@@ -234,12 +232,10 @@ def figure(
         lower.errorbar(found.lengths, middle, [middle - low, high - middle], label=label, **style)
         bounds = [effective(found.lengths, found.excess + times * found.excess_error) for times in (-2, 0, 2)]
         if math.isfinite(bounds[1]):
-            lower.plot([bounds[1]], [1], marker="*", markersize=13, color=colour, markeredgecolor="white",
-                       linestyle="none", zorder=5)  # fmt: skip
-            lower.annotate(
-                f"{bounds[1]:.0f} ({bounds[0]:.0f} to {bounds[2]:.0f}) {unit}", xy=(bounds[1], 1),
-                xytext=(0, -9 - 11 * number), textcoords="offset points", ha="right", va="top", fontsize=8,
-                color=colour,
+            lower.plot(
+                [bounds[1]], [1], marker="*", markersize=13, color=colour, markeredgecolor="white",
+                linestyle="none", zorder=5,
+                label=f"within 1 % from {bounds[1]:.0f} ({bounds[0]:.0f} to {bounds[2]:.0f}) {unit} on",
             )  # fmt: skip
     for number, (label, points) in enumerate(published.items()):
         x, y = np.asarray(points, np.float64).T
@@ -265,7 +261,8 @@ def figure(
     # A curve from 100 to 170 would have one tick of 1, 2, 5.
     upper.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0)))
     log_ticks(lower.yaxis, 1, 100)
-    lengths = sorted({int(n) for found in curves.values() for n in found.lengths})
+    drawn = [found.lengths for found in curves.values()] + [np.array(p)[:, 0] for p in published.values()]
+    lengths = sorted({int(n) for ns in drawn for n in ns})
     lower.xaxis.set_major_locator(FixedLocator([n for n in lengths if f"{n}"[0] in "125"]))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     lower.xaxis.set_minor_locator(NullLocator())
@@ -274,6 +271,7 @@ def figure(
     lower.set_xlabel(f"context that the model is given ({unit})", fontsize=9)
     for axes in (upper, lower):
         tidy(axes)
+    upper.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")
     lower.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")
     drawing.align_ylabels()
     return drawing

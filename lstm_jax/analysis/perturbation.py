@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lstm_jax.analysis.context import target_positions
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, shifted
@@ -169,10 +169,10 @@ def increase(found: Perturbation) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 _LOOKS = {
-    "local": ("green", "s", "order of the {span} words beyond n lost"),
-    "global": ("blue", "o", "order of all words beyond n lost"),
-    "replaced": ("vermilion", "^", "all words beyond n replaced by others"),
-    "dropped": ("grey", "D", "all words beyond n dropped"),
+    "local": ("green", "s", "order of the {span} {unit} beyond n lost"),
+    "global": ("blue", "o", "order of all {unit} beyond n lost"),
+    "replaced": ("vermilion", "^", "all {unit} beyond n replaced by others"),
+    "dropped": ("grey", "D", "all {unit} beyond n dropped"),
 }
 
 
@@ -205,17 +205,23 @@ def figure(
         va="top", fontsize=8, color=COLOURS["grey"],
     )  # fmt: skip
     means = increase(found)
-    for kind, (mean, error) in means.items():
+    for number, (kind, (mean, error)) in enumerate(means.items()):
         colour, marker, label = _LOOKS[kind]
+        apart = found.distances * 1.02 ** (
+            number - (len(means) - 1) / 2
+        )  # so that the bars can be told apart
         axes.errorbar(
-            found.distances, mean, 2 * error, color=COLOURS[colour], marker=marker, markersize=4,
-            linewidth=1.5, capsize=2, label=label.format(span=span),
+            apart, mean, 2 * error, color=COLOURS[colour], marker=marker, markersize=4, linewidth=1.5,
+            elinewidth=1, capsize=2, label=label.format(span=span, unit=unit),
         )  # fmt: skip
     for number, (label, at) in enumerate(published.items()):
-        axes.axvline(at, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
+        axes.axvline(
+            at, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1,
+            label=None if number else "how far order matters to AWD-LSTM (Khandelwal 2018)",
+        )  # fmt: skip
         axes.annotate(
-            f"{label}: {at:g}", xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(3, -2 - 10 * number),
-            textcoords="offset points", va="top", fontsize=8, color=COLOURS["grey"],
+            label, xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
     tops = [float(np.max(mean + 2 * error)) for mean, error in means.values()]
     lows = [float(np.min(mean - 2 * error)) for mean, error in means.values()]
@@ -223,9 +229,9 @@ def figure(
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator([int(n) for n in found.distances]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(f"n: nearest {unit} of the context that stay as they are", fontsize=9)
     axes.set_ylabel("increase of the loss (nats a token)", fontsize=9)
     tidy(axes)
-    axes.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="center right")
+    axes.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")
     return drawing
