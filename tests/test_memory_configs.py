@@ -51,6 +51,8 @@ def test_a_recipe_sets_fields_that_there_are_to_values_of_their_kind(name):
 @pytest.mark.parametrize("name", FILES)
 def test_the_task_the_model_and_the_optimizer_build(name):
     config = module(name).get_config().to_dict()
+    if config["task"].get("source") == "digits":
+        pytest.importorskip("sklearn")
     task = tasks.make_task(**config["task"], epochs=config["train"]["epochs"], seed=config["seed"])
     model = models.make_model(
         facts=task.facts,

@@ -14,13 +14,13 @@ import pytest
 
 from configs import base
 from lstm_jax import cells, models, optim, pytrees
-from lstm_jax.corpora.images import Images
 from lstm_jax.state import RunData, init_state, make_update
 from lstm_jax.tasks import TASKS, make_task, scores
 from lstm_jax.tasks.base import Batch
 from lstm_jax.tasks.pixels import from_images
 from tests.oracles import facts
 from tests.solvers import SOLVERS
+from tests.tiny_images import tiny_images
 
 B, H, E = 3, 6, 4
 TEXT = "the cat sat on the mat and the dog sat on the cat\n"
@@ -39,19 +39,8 @@ def tiny(name):
         sizes = dict(batch=B, epoch_steps=2, eval_batch=2, eval_steps=1)
         return make_task(name, **(SOLVERS[name].cases[0] | sizes), epochs=1, seed=0)
     if name == "pixels":  # images of the full size are 64 steps
-        return from_images(noise(), **OTHERS[name], epochs=1, seed=0)
+        return from_images(tiny_images(), **OTHERS[name], epochs=1, seed=0)
     return make_task(name, **OTHERS[name], epochs=1, seed=0)
-
-
-def noise():
-    """Images of 3 by 3 pixels."""
-    rng = np.random.default_rng(0)
-    return Images(
-        {split: rng.integers(0, 17, (9, 9), np.uint8) for split in ("train", "valid", "test")},
-        {split: np.arange(9, dtype=np.int32) % 4 for split in ("train", "valid", "test")},
-        classes=4,
-        brightest=16,
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)
