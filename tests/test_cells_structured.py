@@ -179,7 +179,7 @@ def test_scrn_learns_alpha_from_where_the_fixed_one_stands():
     close(step_loop.run(learned, more, inputs()), step_loop.run(fixed, params, inputs()))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.5, 2])
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.5, 2, "high"])
 def test_scrn_refuses_an_alpha_outside(alpha):
     with pytest.raises(UserError, match=r"alpha=.* is outside \(0, 1\); try 0.95"):
         cells.scrn(H, alpha=alpha)

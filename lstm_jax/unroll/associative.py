@@ -1,7 +1,8 @@
 """All steps in parallel, for cells whose memory is linear in itself: an associative scan (Blelloch 1990).
 
 c_t = a_t c_{t-1} + b_t for all t at once, in about 2 log2(T) sweeps over [T, B, H] where the scan takes T
-small steps. With decays a in [0, 1] nothing can overflow: no logarithms and no divisions.
+small steps. With decays a in [0, 1] nothing can overflow: no logarithms and no divisions. "auto" does not
+choose it: on a CPU it is ahead of the scan in the forward pass only (experiments/LOG.md).
 """
 
 from typing import Any
