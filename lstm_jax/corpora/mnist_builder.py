@@ -19,9 +19,8 @@ from lstm_jax.errors import UserError
 
 __all__ = ["FILES", "Builder"]
 
-_ENTRIES = {Path(url).name: url for url in MNIST.url_infos}
-FILES = tuple(sorted(_ENTRIES))
-"""The four files of MNIST's authors, compressed."""
+FILES = {Path(url).name: url for url in sorted(MNIST.url_infos)}
+"""The four files of MNIST's authors, compressed: name -> address."""
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -46,7 +45,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         # A file of the registered name in manual_dir is taken instead of the download, and is checked alike.
-        paths = dl_manager.download(_ENTRIES)
+        paths = dl_manager.download(FILES)
         return {
             split: self._generate_examples(
                 paths[f"{stem}-images-idx3-ubyte.gz"], paths[f"{stem}-labels-idx1-ubyte.gz"]
@@ -72,7 +71,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
         tfds.disable_progress_bar()  # a run shows one of ours
         try:
-            for name, url in _ENTRIES.items():  # at once where there is no network: TFDS retries for minutes
+            for name, url in FILES.items():  # at once where there is no network: TFDS retries for minutes
                 if not (Path(manual_dir) / name).exists():
                     requests.head(url, timeout=20, allow_redirects=True).raise_for_status()
             with contextlib.redirect_stdout(io.StringIO()):  # two lines about sizes it does not know
@@ -81,5 +80,5 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             reason = " ".join(str(error).split())
             raise UserError(
                 f"MNIST could not be downloaded ({reason[:120]}{'...' * (len(reason) > 120)}): give "
-                f"task.data_dir a directory with {', '.join(FILES)}, or use task.source=digits"
+                f"task.data_dir a directory with its authors' {', '.join(FILES)}, or use task.source=digits"
             ) from error
