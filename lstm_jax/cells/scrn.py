@@ -63,7 +63,8 @@ def scrn(
     """
     width = -(-2 * units(hidden, "scrn: hidden") // 5) if context is None else context
     units(width, "scrn: context")
-    if isinstance(alpha, str) or (isinstance(alpha, int | float) and not 0 < alpha < 1):
+    traced = hasattr(alpha, "dtype")
+    if not traced and not (isinstance(alpha, int | float) and 0 < alpha < 1):
         raise UserError(f"scrn: alpha={alpha} is outside (0, 1); try 0.95")
     compute, draws = jnp.dtype(dtype), initializer(init)
     inner = gated("scrn", hidden, 1, SCRNCarry, _update, init=init, dtype=dtype)
