@@ -17,7 +17,7 @@ from configs.memory import base
 
 def get_config() -> ConfigDict:
     config = base.get_config("delayed_recall")
-    config.train.epochs = 15
+    config.train.epochs = 10
     return config
 
 
