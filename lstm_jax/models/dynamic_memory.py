@@ -194,13 +194,13 @@ def dynamic_memory(
         words = unroll.unroll(reader, params["words"], x, resets=times == begin, **options)
         question = jnp.sum(jnp.where((asked & (times == end))[..., None], words.ys, 0), 0)
 
-        memory, gates = question, []
-        for _ in range(episodes):
+        def one_pass(memory: Array, _: None) -> tuple[Array, Array]:
             gate = jnp.where(tells, _gate(params["attention"], words.ys, memory, question), 0.0)
             xs = jnp.concatenate([words.ys.astype(gate.dtype), gate[..., None]], -1)
             episode = unroll.unroll(attentive, params["episode"], xs, **options).carry.h
-            memory = one_step(params["memory"], episode, memory)
-            gates.append(gate)
+            return one_step(params["memory"], episode, memory), gate
+
+        memory, gates = jax.lax.scan(one_pass, question, None, length=episodes)
         answer = one_step(params["answer"], question, memory)[None]
         dropped = drop(answer, rates["output"], stream("dropout", 1))
         wide_as = (len(inputs), *answer.shape[1:])
@@ -210,7 +210,7 @@ def dynamic_memory(
             (),
             jnp.broadcast_to(answer, wide_as),
             jnp.broadcast_to(dropped, wide_as),
-            (words.trace, {"attention": jnp.stack(gates, -1)}),
+            (words.trace, {"attention": jnp.moveaxis(gates, 0, -1)}),
         )
 
     return Model(init_params, lambda params, batch: (), apply, head, backend, why)
