@@ -3,8 +3,8 @@
     python experiments/sweep.py --config=configs/sweeps/copy_chrono.py
 
 Tallec & Ollivier 2018, figure 3: an LSTM of 128 units, RMSProp at 1e-3, B = 50, T = 500 and 2000; smaller
-here: 64 units, Adam at 5e-3, B = 32, 5 symbols. Expected: with bias 1 the loss rests on the floor of who remembers nothing, 5 ln 8 / (T + 10) nats a
-step, at lengths at which chrono leaves it.
+here: 64 units, Adam at 5e-3, B = 32, 5 symbols. Expected: with bias 1 the loss rests on the floor of who
+remembers nothing, 5 ln 8 / (T + 10) nats a step, at lengths at which chrono leaves it.
 """
 
 from typing import Any
