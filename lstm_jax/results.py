@@ -133,8 +133,13 @@ def finish(
         **provenance(),
     }
     if task.solved:
-        solved = all(criterion.met(figures["static"]["test"]) for criterion in task.solved)
-        result |= {"solved": solved, "solved_step": host["solved_step"]}
+        on_test = all(criterion.met(figures["static"]["test"]) for criterion in task.solved)
+        step_solved = host["solved_step"]
+        result |= {
+            "solved": step_solved is not None,
+            "solved_step": step_solved,
+            "solved_on_test": on_test,
+        }
     if others:
         result["lengths"] = {
             str(length): evaluate.make_evaluator(other, model, "test")(params, listen)
@@ -229,9 +234,7 @@ def _print(task: Task, result: Mapping[str, Any], directory: RunDirectory) -> No
         shown = ", ".join(f"{metric} {figures[metric]:.4g}" for metric in task.chance)
         print(f"at length {length}: {shown}")
     if task.solved:
-        when = "never" if result["solved_step"] is None else f"at step {result['solved_step']}"
-        print(
-            f"solved ({' and '.join(map(str, task.solved))}): {'yes' if result['solved'] else 'no'} on test; "
-            f"first met on valid {when}"
-        )
+        when = f"at step {result['solved_step']}" if result["solved"] else "never"
+        on_test = "met" if result["solved_on_test"] else "not met"
+        print(f"solved ({' and '.join(map(str, task.solved))}): {when} on valid; {on_test} on test")
     print(f"curve {directory.curves}\nresult {directory.result}", flush=True)

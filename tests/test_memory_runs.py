@@ -104,7 +104,7 @@ def test_resuming_equals_never_stopping(whole, tmp_path, monkeypatch, when):
 def test_a_run_that_is_not_solved_says_so(tmp_path, capsys):
     result = train.run(tiny(**{"optim.learning_rate": 0.0, "train.epochs": 1}), str(tmp_path))
     assert result["solved"] is False and result["solved_step"] is None
-    assert "first met on valid never" in capsys.readouterr().out
+    assert "never on valid; not met on test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.task.letters = 8
     config.task.digits = 4
     config.task.batch = 64
-    config.train.epochs = 25
+    config.train.epochs = 15
     return config
 
 
