@@ -28,11 +28,13 @@ MANY = dict(batch=DRAWS, epoch_steps=1, eval_batch=DRAWS, eval_steps=1)
 SIGMAS = 4.5
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}", scope="module")
 def case(request):
-    """(name, its own options)."""
+    """(name, its own options). Of the whole module, so that pytest does all of a case before the next."""
     name, number = request.param
-    return name, SOLVERS[name].cases[number]
+    yield name, SOLVERS[name].cases[number]
+    made.cache_clear()
+    DRAWN.clear()
 
 
 @pytest.fixture
