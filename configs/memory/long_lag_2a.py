@@ -3,7 +3,8 @@
     python experiments/memory.py --config=configs/memory/long_lag_2a.py
 
 Chance at the last step is 1/2 right; solved is every prediction right.
-Expected: solved after 400 steps (12,800 sequences), 18 s of CPU time; with forget bias 1 and the learning rate 0.002 not within 5,000 steps.
+Expected: solved after 400 steps (12,800 sequences), 18 s of CPU time; with forget bias 1
+and the learning rate 0.002 not within 5,000 steps.
 
 With task.length goes the forget bias: model.cell.forget_bias=chrono(N) for sequences of some N steps.
 """
