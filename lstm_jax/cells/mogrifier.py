@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias
-from lstm_jax.cells.gated import product, units, wide
+from lstm_jax.cells.gated import product, wide
 from lstm_jax.cells.initializers import Initializer, initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm
+from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key, Params, Tree
 from lstm_jax.rng import stream
 
@@ -54,8 +55,8 @@ def mogrifier(
       UserError: rounds or rank is not a whole number of 0 or more, or what `lstm` refuses.
     """
     for option, value in {"rounds": rounds, "rank": rank}.items():
-        if value != 0:
-            units(value, f"mogrifier: {option}, if not 0,")
+        if type(value) is not int or value < 0:
+            raise UserError(f"mogrifier: {option}={value!r} must be a whole number, 0 or more")
     inner = lstm(
         hidden,
         forget_bias=forget_bias,
