@@ -41,7 +41,8 @@ def write_run(root, task, model):
     made = tasks.make_task(**task, epochs=1, seed=3)
     if made.corpus is not None:
         write_vocabulary(made.corpus.vocabulary, paths.vocabulary)
-    built = models.recurrent(vocab=made.vocab, input_dim=made.input_dim, outputs=made.outputs, **model)
+    sizes = {"vocab": made.vocab, "input_dim": made.input_dim, "outputs": made.outputs, "facts": made.facts}
+    built = models.make_model(**sizes, **model)
     with Checkpoints(paths.checkpoints) as checkpoints:
         checkpoints.save_best(17, built.init(jax.random.key(99)), {"nats": 2.0})
     return paths.root
@@ -228,6 +229,17 @@ def test_all_takes_what_fits_and_says_what_does_not(recall_runs):
     taken, left = instruments.chosen(predict.Run(recall_runs["elman"]), ["all"])
     assert "lags" in taken and {"gates", "timescales", "saturation"} <= set(left)
     assert all("no gates at all" in left[name] for name in ("gates", "timescales", "saturation"))
+
+
+def test_a_model_that_is_not_recurrent(tmp_path):
+    task = {"name": "questions", "length": 2, "batch": 2, "eval_batch": 2, "eval_steps": 1}
+    model = {"name": "dynamic_memory", "hidden": [3], "embedding": 2, "episodes": 2, "cell": {}}
+    run = predict.Run(write_run(tmp_path / "run", task, model))
+    taken, left = instruments.chosen(run, ["all"])
+    assert "saturation" in taken
+    assert left["timescales"].startswith("the model 'dynamic_memory' has no gate 'f': it has ")
+    assert left["lags"] == "the model 'dynamic_memory' reads tokens alone, and no embeddings in their place"
+    assert instruments.take(run, "saturation", SMALL).lines
 
 
 def test_what_cannot_be_measured(text_run, recall_runs, tmp_path):

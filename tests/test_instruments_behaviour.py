@@ -106,7 +106,7 @@ def test_of_a_memory_task(tmp_path):
     assert all(chance["accuracy"] == 0.25 for chance in found["chance"].values())
     assert 0 <= found["figures"]["12"]["accuracy"] <= 1
 
-    found = taken(run, "ablation", tokens=140)
+    found = taken(run, "ablation", tokens=28)
     assert len(found["effect"]) == 7 and found["steps"] == 4  # one scored step in each of 4 sequences of 7
     left = chosen(run, ["all"])[1]
     assert left.keys() == {"context", "perturbation", "frequency"}

@@ -179,7 +179,7 @@ def test_another_sweep_is_refused_with_the_difference_named(whole):
         run(expand(other, DEFINITION), whole)
     with pytest.raises(UserError, match="member learning_rate=1e\\+30,seed=1 and 1 more is no part"):
         run(expand(tiny(), {"grid": {"optim.learning_rate": [0.1]}, "seeds": 2}), whole)
-    with pytest.raises(UserError, match="holds a run and no sweep"):
+    with pytest.raises(UserError, match="the directory of a run, not of a sweep"):
         run(sweep(), SweepPaths(whole).member(GOOD[0]))
     with pytest.raises(UserError, match="not the directory of a sweep"):
         summarise(whole / "members")

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.losses import Progress, mean_and_error
-from lstm_jax.analysis.style import COLOURS, layer_colour, log_ticks, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, layer_colour, log_ticks, new_figure, tidy
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
@@ -229,8 +229,7 @@ def figure(
       largest: units that are named; their numbers begin at 0, as in the arrays.
     """
     drawing = new_figure(3.6)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     left, right = drawing.subplots(1, 2, width_ratios=[1.35, 1])
     for layer in np.unique(found.layer):
         mine = found.layer == layer
@@ -242,10 +241,9 @@ def figure(
         left.plot(
             x, effect, color=colour, linewidth=1.5, marker="o", markersize=2, label=f"layer {layer + 1}"
         )
-    left.axhline(0, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    left.annotate(
-        f"with every unit free: {found.intact:.3f}", xy=(0, 0), xycoords=("axes fraction", "data"),
-        xytext=(3, -10), textcoords="offset points", va="top", fontsize=8, color=COLOURS["grey"],
+    left.axhline(
+        0, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1,
+        label=f"every unit free: {found.intact:.3f}",
     )  # fmt: skip
     left.set_xscale("log")
     log_ticks(left.xaxis, 1, max(2, int(np.bincount(found.layer).max())))

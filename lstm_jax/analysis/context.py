@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, round_stride, shifted, token_nats
-from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
 from lstm_jax.notation import Params
@@ -209,8 +209,7 @@ def figure(
       marks: vertical lines, context by label: the window of training, say.
     """
     drawing = new_figure(5.6)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
     colours = [COLOURS[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky")]
     floor = 0.1

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
 from lstm_jax.errors import UserError
 
 __all__ = ["FREQUENCIES", "POSITIONS", "Bins", "bins", "by_frequency", "by_position", "figure", "positions"]
@@ -139,8 +139,7 @@ def figure(panels: Mapping[str, Bins], *, mean: float, unit: str = "token", titl
       title: above the figure.
     """
     drawing = new_figure(0.4 + 3.1 * len(panels))
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     all_axes = drawing.subplots(2 * len(panels), 1, height_ratios=[3, 1] * len(panels), squeeze=False)[:, 0]
     for (name, found), upper, lower in zip(panels.items(), all_axes[::2], all_axes[1::2], strict=True):
         x = np.arange(len(found.tokens))

@@ -38,7 +38,9 @@ class ByLag(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A line through log G over k or log k, by least squares over lags 1 to K.
+    """A line through log G over k or log k, by least squares over lags 1 to K, all of equal weight.
+
+    Which of the two fits better can change with K: compare runs at the same one.
 
     Attributes:
       kind: "exponential" or "power law".

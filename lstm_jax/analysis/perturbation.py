@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lstm_jax.analysis.context import target_positions
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, shifted
-from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
 from lstm_jax.notation import Params
@@ -195,8 +195,7 @@ def figure(
       published: distances to mark, by label.
     """
     drawing = new_figure(3.9)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     axes = drawing.subplots()
     axes.axhline(0, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
 from lstm_jax.errors import UserError
 
 __all__ = ["Recall", "figure", "recall"]
@@ -96,8 +96,7 @@ def figure(
       title: above the figure.
     """
     drawing = new_figure(3.7 + 0.15 * len(curves))
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     axes = drawing.subplots()
     names = ("blue", "vermilion", "green", "purple", "orange", "sky")
     lengths: set[int] = set()

@@ -25,12 +25,16 @@ _MARKERS = "o^sDvP"
 def sigmoid_gates(trace: Mapping[str, Array]) -> list[str]:
     """The names in a layer's trace, name -> [T, B, H], whose values all lie in [0, 1]: its gates.
 
-    Candidates and states do not, as soon as the trace covers some steps of a few units.
+    Candidates and states do not, as soon as the trace covers some steps of a few units; g and c never count,
+    for minLSTM's are positive.
     """
     return [
         name
         for name, value in in_order(trace).items()
-        if value.ndim == 3 and float(jnp.min(value)) >= 0.0 and 0.0 < float(jnp.max(value)) <= 1.0
+        if name not in ("g", "c")
+        and value.ndim == 3
+        and float(jnp.min(value)) >= 0.0
+        and 0.0 < float(jnp.max(value)) <= 1.0
     ]
 
 

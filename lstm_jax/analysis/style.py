@@ -1,11 +1,13 @@
 """What the figures share: colours that the colour-blind tell apart, axes without frills, widths of a page."""
 
+import textwrap
+
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["COLOURS", "WIDTH", "layer_colour", "log_ticks", "new_figure", "tidy"]
+__all__ = ["COLOURS", "WIDTH", "headline", "layer_colour", "log_ticks", "new_figure", "tidy"]
 
 WIDTH = 6.4
 """Inches: the text width of a page, so that 8 points in a figure are 8 points in print."""
@@ -30,6 +32,12 @@ def layer_colour(layer: int) -> str:
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """A figure of `width` by `height` inches that belongs to no window and to no pyplot state."""
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def headline(figure: Figure, title: str) -> None:
+    """The title above a figure, in as many lines as it needs; "" is none."""
+    if title:
+        figure.suptitle(textwrap.fill(title, 78, break_long_words=False), fontsize=10)
 
 
 def tidy(axes: Axes) -> None:

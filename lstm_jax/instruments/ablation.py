@@ -20,7 +20,7 @@ ROWS = 20
 WARM_UP = 50
 """Unscored tokens before each: the state begins empty."""
 SHARE = 5
-"""One in so many of `tokens` is scored, for every unit costs a pass."""
+"""One in so many of `tokens` of a text is scored, for every unit costs a pass, and a vocabulary's logits."""
 NAMED = 10
 
 
@@ -42,7 +42,7 @@ def _sequences(run: Run, options: Options) -> Batch:
     """The first sequences of the split."""
     batch = run.task.batch(run.task.data, options.split, 0, 0)
     steps, rows = batch.inputs.shape[:2]
-    kept = max(1, min(rows, options.tokens // SHARE // steps))
+    kept = max(1, min(rows, options.tokens // steps))
     lengths = None if batch.lengths is None else batch.lengths[:kept]
     rest = batch._replace(lengths=None, fresh=False)
     cut = jax.tree.map(lambda leaf: leaf[:, :kept] if np.ndim(leaf) > 1 else leaf, rest)

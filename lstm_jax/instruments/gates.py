@@ -10,7 +10,7 @@ from lstm_jax.analysis import gates
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.timescales import of_layers
-from lstm_jax.instruments.windows import batches, real_steps, unit_of, without_gate
+from lstm_jax.instruments.windows import batches, kind_of, real_steps, unit_of, without_gate
 from lstm_jax.notation import Array
 from lstm_jax.predict import Run
 from lstm_jax.predict.text import describe_unknown, encode, unknown
@@ -113,7 +113,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
 def _misfit(run: Run) -> str | None:
     if all(run.traced):
         return None
-    return f"the cell {run.config['model']['cell']['name']!r} has no gates at all"
+    return f"the {kind_of(run)} has no gates at all"
 
 
 GATES = Instrument(_measure, "every gate of every unit while a sentence is read, as heat maps", _misfit)

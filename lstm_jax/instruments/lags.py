@@ -10,7 +10,7 @@ import numpy as np
 from lstm_jax.analysis import lags
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import batches, real_steps, unit_of
+from lstm_jax.instruments.windows import batches, kind_of, real_steps, unit_of
 from lstm_jax.notation import Array, Params
 from lstm_jax.predict import Run
 from lstm_jax.tasks.base import Batch
@@ -151,7 +151,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
             else f"{share:.1%} not within {last}"
             for share in SHARES
         )  # fmt: skip
-        lines.append(f"{name}: gradient below {told}")
+        lines.append(f"{name}, lags 0 to {last}: gradient below {told}")
         lines += [
             f"  {fit.kind}: {fit.symbol} {fit.parameter:.3g}, R2 {fit.r2:.3f}"
             + (" (the better)" if fit.kind == better else "")
@@ -163,4 +163,10 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     return Reading({"": figure}, values, lines)
 
 
-LAGS = Instrument(_measure, "gradient of the loss by lag, with an exponential and a power-law fit")
+def _misfit(run: Run) -> str | None:
+    if run.config["model"].get("name", "recurrent") == "recurrent":
+        return None
+    return f"the {kind_of(run)} reads tokens alone, and no embeddings in their place"
+
+
+LAGS = Instrument(_measure, "gradient of the loss by lag, with an exponential and a power-law fit", _misfit)

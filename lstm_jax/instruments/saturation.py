@@ -6,7 +6,7 @@ import numpy as np
 
 from lstm_jax.analysis import saturation
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import add_up, unit_of
+from lstm_jax.instruments.windows import add_up, kind_of, unit_of
 from lstm_jax.models import Outputs
 from lstm_jax.notation import Array
 from lstm_jax.predict import Run
@@ -66,7 +66,7 @@ def _misfit(run: Run) -> str | None:
         if traced
         else "it has no gates at all, hence none"
     )
-    return f"the cell {run.config['model']['cell']['name']!r}: {has} between 0 and 1"
+    return f"the {kind_of(run)}: {has} between 0 and 1"
 
 
 SATURATION = Instrument(_measure, "share of steps at which each gate is all but shut or open", _misfit)

@@ -14,7 +14,7 @@ from lstm_jax.predict import Run
 from lstm_jax.state import from_start
 from lstm_jax.tasks.base import Batch
 
-__all__ = ["Total", "add_up", "batches", "real_steps", "unit_of", "without_gate"]
+__all__ = ["Total", "add_up", "batches", "kind_of", "real_steps", "unit_of", "without_gate"]
 
 
 class Total(NamedTuple):
@@ -36,13 +36,20 @@ def unit_of(run: Run) -> str:
     return "characters" if run.vocabulary.level == "char" else "tokens"
 
 
+def kind_of(run: Run) -> str:
+    """What the run's network is, for a message: its cell, or its model where that is not `recurrent`."""
+    section = run.config["model"]
+    if (model := section.get("name", "recurrent")) != "recurrent":
+        return f"model {model!r}"
+    return f"cell {section['cell']['name']!r}"
+
+
 def without_gate(run: Run, name: str) -> str | None:
     """The reason why an instrument that reads the gate `name` of every layer does not fit; else None."""
-    cell = run.config["model"]["cell"]["name"]
     for traced in run.traced:
         if name not in traced:
             has = f"it has {', '.join(sorted(traced))}" if traced else "it has no gates at all"
-            return f"the cell {cell!r} has no gate {name!r}: {has}"
+            return f"the {kind_of(run)} has no gate {name!r}: {has}"
     return None
 
 

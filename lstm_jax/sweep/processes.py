@@ -78,11 +78,14 @@ class _Worker:
             raise EOFError from error
         return status
 
-    def dismiss(self) -> None:
-        """Ends its input: it stops when it has nothing in hand."""
-        assert self.process.stdin is not None
+    def end(self) -> int:
+        """Ends its input, so that it stops when it has nothing in hand; returns its exit status."""
+        assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+        status = self.process.wait()
+        self.process.stdout.close()
+        return status
 
     def signal(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -119,14 +122,14 @@ class _Crew:
                 try:
                     state = worker.train(job)
                 except EOFError:
+                    died = worker.end()
                     if self._stopping.is_set():
                         return
-                    record_failure(job.directory, _cause_of_death(worker.process.wait(), self._log.name))
+                    record_failure(job.directory, _cause_of_death(died, self._log.name))
                     state = "failed"
                 self._board.ended(job.name, state)
             if (last := self._workers.get(index)) is not None:
-                last.dismiss()
-                last.process.wait()
+                last.end()
         except BaseException as error:  # a full disk, as a rule: the others stop too
             self._error = error
             self.stop(signal.SIGTERM)
