@@ -19,7 +19,9 @@ ROOT = Path(__file__).parent.parent
 # By the environment, before jax is imported, so that the processes that tests start have them too.
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Nearly all of the time goes into compiling programs that run for a millisecond: a quarter less of it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 

@@ -24,7 +24,14 @@ def test_steps_that_are_not_real_do_not_count():
 def test_gates_are_told_from_candidates_and_states():
     draw = np.random.default_rng(0)
     between = jnp.asarray(draw.uniform(0, 1, (6, 2, 3)))
-    trace = {"o": between, "g": between, "c": between - 0.5, "f": between, "n": 3 * between, "zero": 0 * between}
+    trace = {
+        "o": between,
+        "g": between,
+        "c": between - 0.5,
+        "f": between,
+        "n": 3 * between,
+        "zero": 0 * between,
+    }
     assert saturation.sigmoid_gates(trace | {"matrix": between[..., None]}) == ["f", "o"]
 
 

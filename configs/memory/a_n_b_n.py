@@ -2,8 +2,9 @@
 
     python experiments/memory.py --config=configs/memory/a_n_b_n.py
 
-Chance, by position alone, is 0.50 nats, 77 % right and no string counted; solved is 99 % of the strings counted.
-At the end the network that learned n up to 10 counts up to 20: half of these strings are longer than any before.
+Chance, by position alone, is 0.50 nats, 77 % right and no string counted; solved is 99 % of the strings
+counted. At the end the network that learned n up to 10 counts up to 20: half of these strings are longer than
+any before.
 """
 
 from ml_collections import ConfigDict
