@@ -5,7 +5,7 @@
 Chance, by position alone, is 0.50 nats, 77 % right and no string counted; solved is 99 % of the strings
 counted. At the end the network that learned n up to 10 counts up to 20: half of these strings are longer than
 any before.
-Expected: solved after 400 steps (12,800 strings); of those up to 20 it then counts 54 %, hardly one beyond 10.
+Expected: solved after 400 steps (12,800 strings); of those up to 20 it then counts 54 %, hardly beyond 10.
 """
 
 from ml_collections import ConfigDict
