@@ -432,16 +432,17 @@ with Checkpoints(sys.argv[1], keep=2) as checkpoints:
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
-    """Six kills of one run that is resumed after each; what stands is complete, and never goes back."""
+    """Six kills or more of one run that is resumed after each; what stands is complete, and never goes back."""
     moments = random.Random(0)
-    seen = 0
-    for _ in range(6):
+    seen, kills = 0, 0
+    while kills < 6 or not seen:  # on a busy machine the first save may take longer than any of six waits
+        kills += 1
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path)],
             stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent,
         )  # fmt: skip
         assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        time.sleep(moments.uniform(0.2, 0.7))
+        time.sleep(moments.uniform(0.2, 0.7) * max(1, kills - 5))
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
@@ -459,7 +460,6 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
             expected = np.random.default_rng(info["step"]).random((8, 100_000), np.float32)[0]
             assert best["w"].tobytes() == expected.tobytes()
             seen = state["step"]
-    assert seen > 0
 
 
 # ---- noise

@@ -121,7 +121,7 @@ def test_embedded_legal_is_the_criterion_of_1997():
             state = reber.NEXT[state, batch.inputs[t, b]]
             legal[t, b] = reber.NEXT[state] >= 0
     knows = figures(task.scores, sharp(batch, 7, legal), batch)
-    assert knows["legal"] == knows["strings"] == knows["recall"] == 1.0
+    assert knows["strings"] == knows["recall"] == 1.0
     forgets = legal.copy()  # which branch it was: T and P alike where the string closes
     closing = np.zeros(batch.inputs.shape, bool)
     for b in range(64):
@@ -131,9 +131,8 @@ def test_embedded_legal_is_the_criterion_of_1997():
     found = figures(task.scores, sharp(batch, 7, forgets), batch)
     assert 0.2 < share < 0.8
     assert found["recall"] == found["strings"] == share
-    np.testing.assert_allclose(found["legal"], 1 - (1 - share) * 64 / batch.lengths.sum(), rtol=1e-6)
     same = figures(task.scores, np.ones_like(legal), batch)  # a network that says nothing gets nothing
-    assert same["legal"] == same["strings"] == 0
+    assert same["strings"] == 0
 
 
 def test_a_long_string_is_as_likely_as_it_was_told():

@@ -103,6 +103,8 @@ def widths(model: Model, params: Params, inputs: Any, field: str) -> tuple[int, 
                 f"allowed: {', '.join(allowed) or 'none'}"
             )
         found.append(getattr(carry, field).shape[1])
+    if not found:
+        raise UserError("the model carries no state from step to step that could be held")
 
     def around(index: int, cell: Cell) -> Cell:
         return hold(cell, field, jnp.zeros(found[index], bool), jnp.zeros(found[index]))

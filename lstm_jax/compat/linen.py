@@ -78,11 +78,11 @@ class LinenCell(nn.RNNCellBase):
         """One step: carry of [..., H] arrays and inputs [..., D] -> carry, y [..., H]."""
         cell, batch = self.cell, inputs.shape[:-1]
         params = self.param("cell", cell.init, inputs.shape[-1])
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), carry)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), carry)
         seen, zs = cell.prepare(params, inputs.reshape(1, -1, inputs.shape[-1]), None)
         z = jax.tree.map(lambda leaf: leaf[0], zs)
         flat, y, _ = cell.update(seen, flat, z, cell.recur(seen, flat))
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, leaf.shape[-1]), (flat, cell.finish(seen, y)))
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), (flat, cell.finish(seen, y)))
 
     @nn.nowrap
     def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> Carry:
@@ -98,7 +98,7 @@ class LinenCell(nn.RNNCellBase):
             raise UserError(
                 f"cell {self.cell.name!r} learns its initial carry {missing}: pass initial_carry to linen.RNN"
             ) from None
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, leaf.shape[-1]), flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
 
     @property
     def num_feature_axes(self) -> int:

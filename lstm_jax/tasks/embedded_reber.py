@@ -36,10 +36,9 @@ def embedded_reber(*, length: int = 30, least: float = 0.0) -> Generator:
 
     Tokens: B T P S X V E. T = length + 3; shorter strings end earlier. Metrics, all over the real steps:
       nats, accuracy: of the symbol that comes. No predictor is right at every fork.
-      legal: share of steps at which every symbol that can follow ranks before every symbol that the grammar
-        forbids (the criterion of 1997, step by step).
       recall: share of strings whose last symbol but one is told right: the long lag alone.
-      strings: share of strings that are legal at every step.
+      strings: share of strings that are legal throughout: at every step every symbol that can follow ranks
+        before every symbol that the grammar forbids (the criterion of 1997).
     Chance: the marginal distribution of the symbol at each position, by the grammar's Markov chain.
     Solved: 99 % of the strings legal throughout and 99 % recalled (1997: all of 256).
 
@@ -111,7 +110,6 @@ def _metrics(chain: reber.Chain) -> Callable[[Array, Batch], Metrics]:
         return {
             "nats": scores.total(scores.nats(logits, batch), batch),
             "accuracy": scores.total(right, batch),
-            "legal": scores.total(legal.astype(jnp.float32), batch),
             "recall": (jnp.where(closing, right, 0.0).sum(), closing.sum(dtype=jnp.float32)),
             "strings": (throughout.sum(dtype=jnp.float32), jnp.float32(throughout.size)),
         }
@@ -145,7 +143,6 @@ def _chance(chain: reber.Chain) -> dict[str, float]:
     return {
         "nats": float(-(share * logits).sum() / real),
         "accuracy": float(share.max(1).sum() / real),
-        "legal": float((occupied * legal).sum() / real),
         "recall": float((occupied[:, closing] * guessed).sum() / occupied[:, closing].sum()),
         "strings": float(finished),
     }
