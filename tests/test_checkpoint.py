@@ -432,7 +432,7 @@ with Checkpoints(sys.argv[1], keep=2) as checkpoints:
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
-    """Six kills or more of one run that is resumed after each; what stands is complete, and never goes back."""
+    """Six kills or more of a run that is resumed after each; what stands is complete and never goes back."""
     moments = random.Random(0)
     seen, kills = 0, 0
     while kills < 6 or not seen:  # on a busy machine the first save may take longer than any of six waits
