@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config = base.get_config("copying")
     config.task.items = 5
     config.optim.learning_rate = 5e-3
-    config.train.epochs = 25
+    config.train.epochs = 75
     return config
 
 
