@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lstm_jax.cells.rates import absent
 from lstm_jax.notation import Array, Params
 from lstm_jax.pytrees import mask, trainable
 from lstm_jax.registry import check_name
@@ -115,11 +116,6 @@ def _mean(values: Array, weights: Array | None, count: Array) -> Array:
     return values.sum() / jnp.where(count > 0, count, 1.0)
 
 
-def _absent(coefficient: Any) -> bool:
-    """True for a literal 0: its term is left out of the program. A traced coefficient is always computed."""
-    return isinstance(coefficient, int | float) and coefficient == 0
-
-
 def weight_penalties(
     params: Params, *, l1: float | Array, l2: float | Array, penalty_mask: Sequence[str] = (".*",)
 ) -> tuple[Array, Array]:
@@ -134,8 +130,8 @@ def weight_penalties(
     pairs = zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
     weights = [leaf for leaf, use in pairs if use]
     zero = jnp.float32(0)
-    absolute = zero if _absent(l1) else l1 * sum((jnp.abs(w).sum() for w in weights), zero)
-    squared = zero if _absent(l2) else l2 / 2 * sum((jnp.square(w).sum() for w in weights), zero)
+    absolute = zero if absent(l1) else l1 * sum((jnp.abs(w).sum() for w in weights), zero)
+    squared = zero if absent(l2) else l2 / 2 * sum((jnp.square(w).sum() for w in weights), zero)
     return absolute, squared
 
 
@@ -199,10 +195,10 @@ def loss(
     zero = jnp.float32(0)
     terms = {"task": _mean(task_loss(outputs.logits, batch), steps, count.tokens)}
     terms["ar"] = terms["tar"] = zero
-    if not _absent(ar):
+    if not absent(ar):
         energy = jnp.square(outputs.dropped.astype(jnp.float32)).mean(-1)
         terms["ar"] = ar * _mean(energy, steps, count.tokens)
-    if not _absent(tar):
+    if not absent(tar):
         hidden = outputs.hidden.astype(jnp.float32)
         change = jnp.square(hidden[1:] - hidden[:-1]).mean(-1)
         terms["tar"] = tar * _mean(change, pairs, count.pairs)

@@ -1,6 +1,6 @@
 """The state of a training run, what it reads, and one window's update of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -50,10 +50,13 @@ class RunData(NamedTuple):
     Attributes:
       task: `task.data`.
       key: [2] uint32, the key data of the run's root key.
+      numbers: settings in which runs of one program differ, by dotted config field, float32 scalars; empty
+        where a run is trained alone: all is then constant.
     """
 
     task: Tree
     key: Array
+    numbers: Mapping[str, Array] = {}
 
 
 def run_data(task: Task, key: Key) -> RunData:

@@ -1,9 +1,19 @@
-"""The check that a dropout rate is one."""
+"""The check that a dropout rate is one, and whether a setting is absent."""
+
+from typing import Any
 
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array
 
-__all__ = ["rate_is_zero"]
+__all__ = ["absent", "rate_is_zero"]
+
+
+def absent(value: Any) -> bool:
+    """True for a plain number 0: what it would scale is left out of the program.
+
+    An array is never absent: it may be traced, its value being known only when the program runs.
+    """
+    return isinstance(value, int | float) and value == 0
 
 
 def rate_is_zero(rate: float | Array, what: str, *, below_one: bool = False) -> bool:
@@ -19,4 +29,4 @@ def rate_is_zero(rate: float | Array, what: str, *, below_one: bool = False) -> 
         return False
     if not (0 <= rate < 1 or (rate == 1 and not below_one)):
         raise UserError(f"{what} rate {rate} is outside [0, 1{')' if below_one else ']'}; try 0.1")
-    return rate == 0
+    return absent(rate)

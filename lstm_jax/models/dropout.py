@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Key
 from lstm_jax.registry import check_name
@@ -25,22 +26,22 @@ DROPOUT = {
 """The dropouts and their defaults; the meaning of each stands in configs/base.py."""
 
 
-def drop(x: Array, rate: float, key: Key | None, *, locked: bool = False) -> Array:
+def drop(x: Array, rate: float | Array, key: Key | None, *, locked: bool = False) -> Array:
     """Inverted dropout of `x` [T, B, ...]; `locked` keeps one mask for all T (Gal & Ghahramani 2016)."""
-    if key is None or rate == 0.0:
+    if key is None or absent(rate):
         return x
     shape = (1, *x.shape[1:]) if locked else x.shape
     keep = jax.random.bernoulli(key, 1.0 - rate, shape)
     return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), jnp.zeros((), x.dtype))
 
 
-def drop_words(x: Array, tokens: Array, vocab: int, rate: float, key: Key | None) -> Array:
+def drop_words(x: Array, tokens: Array, vocab: int, rate: float | Array, key: Key | None) -> Array:
     """Drops whole word types from the embedded `x` [T, B, E], one draw a type and window.
 
     The mask is looked up by token instead of being multiplied into the table: the same values and
     gradients (Merity 2017, section 4.3) without a pass over [V, E].
     """
-    if key is None or rate == 0.0:
+    if key is None or absent(rate):
         return x
     keep = jax.random.bernoulli(key, 1.0 - rate, (vocab,))
     scale = jnp.where(keep, 1.0 / (1.0 - rate), 0.0).astype(x.dtype)

@@ -11,6 +11,7 @@ from lstm_jax.cells import Cell, GRUCarry, gru
 from lstm_jax.cells.base import Carry, Trace
 from lstm_jax.cells.gated import wide
 from lstm_jax.cells.initializers import initializer
+from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
 from lstm_jax.models.dropout import checked_rates, drop, drop_words
@@ -121,7 +122,7 @@ def dynamic_memory(
             raise UserError(f"token {token} ends a sentence or question, and is none of the {vocab} tokens")
     rates = checked_rates(dropout)
     for name, rate in rates.items():
-        if rate and name not in OWN_DROPOUT:
+        if not absent(rate) and name not in OWN_DROPOUT:
             allowed = ", ".join(OWN_DROPOUT)
             raise UserError(
                 f"dropout.{name}={rate}: the model dynamic_memory has {allowed} only; set it to 0"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax import cells, rng, unroll
 from lstm_jax.cells import initializers
+from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
 from lstm_jax.models.dropout import checked_rates, drop, drop_words
@@ -20,9 +21,9 @@ def _layer(
     index: int, widths: Sequence[int], cell: Mapping[str, Any], rates: Mapping, dtype: Any
 ) -> cells.Cell:
     made = cells.make_cell(**cell, hidden=widths[index], layer=index, layers=len(widths), dtype=dtype)
-    if rates["weight"]:
+    if not absent(rates["weight"]):
         made = cells.weight_drop(made, rates["weight"])
-    if rates["zoneout_cell"] or rates["zoneout_hidden"]:
+    if not (absent(rates["zoneout_cell"]) and absent(rates["zoneout_hidden"])):
         made = cells.zoneout(made, rates["zoneout_cell"], rates["zoneout_hidden"])
     return made
 

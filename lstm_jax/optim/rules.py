@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Params
 from lstm_jax.pytrees import mask, trainable
@@ -148,7 +149,7 @@ def build(
     fixed = jax.tree.map(operator.not_, free)
 
     def in_use(value: Any) -> Any:
-        return None if isinstance(value, int | float) and value == 0 else value
+        return None if absent(value) else value
 
     def chain(learning_rate: Any, clip: Any, l1: Any, l2: Any) -> optax.GradientTransformation:
         none = optax.identity()
