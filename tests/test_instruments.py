@@ -10,63 +10,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_runs import TEXTS, write_recall_run, write_run, write_text_run
 
-from lstm_jax import instruments, models, predict, tasks
-from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.corpora import write_vocabulary
+from lstm_jax import instruments, predict
 from lstm_jax.errors import UserError
 from lstm_jax.instruments import INSTRUMENTS, Options, windows
 from lstm_jax.run_directory import RunPaths, write_json
 
 ROOT = Path(__file__).parents[1]
 SMALL = Options(tokens=40, max_lag=5)
-TEXTS = {
-    "train": "the cat sat on the mat\nthe dog <unk> the cat\na dog sat , too\n" * 3,
-    "valid": "the dog sat on a mat\nthe cat sat , too\na cat <unk>\n" * 36,
-    "test": "a cat sat\n",
-}
-MODEL = {
-    "hidden": [5, 4],
-    "embedding": 4,
-    "init": "uniform(0.9)",
-    "cell": {"name": "lstm", "forget_bias": "1"},
-}
-
-
-def write_run(root, task, model):
-    """A run's directory as training leaves it, its best parameters drawn from another seed."""
-    paths = RunPaths(root)
-    paths.root.mkdir(exist_ok=True)
-    write_json(paths.config, {"task": task, "model": model, "seed": 3, "train": {"epochs": 1}})
-    made = tasks.make_task(**task, epochs=1, seed=3)
-    if made.corpus is not None:
-        write_vocabulary(made.corpus.vocabulary, paths.vocabulary)
-    sizes = {"vocab": made.vocab, "input_dim": made.input_dim, "outputs": made.outputs, "facts": made.facts}
-    built = models.make_model(**sizes, **model)
-    with Checkpoints(paths.checkpoints) as checkpoints:
-        checkpoints.save_best(17, built.init(jax.random.key(99)), {"nats": 2.0})
-    return paths.root
 
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("words")
-    for split, text in TEXTS.items():
-        (root / f"{split}.txt").write_text(text)
-    task = {"name": "language_model", "corpus": "text", "data_dir": str(root), "batch": 2, "window": 6}
-    return write_run(root / "run", task | {"eval_window": 8}, MODEL)
+    return write_text_run(tmp_path_factory.mktemp("words"))
 
 
 @pytest.fixture(scope="module")
 def recall_runs(tmp_path_factory):
     """Runs of a generated task, by cell."""
-    task = {"name": "delayed_recall", "length": 7, "symbols": 3, "distractors": 2}
-    task |= {"batch": 2, "epoch_steps": 2, "eval_batch": 3, "eval_steps": 2}
-    section = MODEL | {"hidden": [4]}
-    return {
-        name: write_run(tmp_path_factory.mktemp(name), task, section | {"cell": {"name": name}})
-        for name in ("lstm", "gru", "elman")
-    }
+    return {name: write_recall_run(tmp_path_factory.mktemp(name), name) for name in ("lstm", "gru", "elman")}
 
 
 # ------------------------------------------------------------------ a run as Python

@@ -7,8 +7,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import new_figure
+from lstm_jax.corpora.visible import visible
 
-__all__ = ["MOST_TOKENS", "figure", "in_order", "shown_token"]
+__all__ = [
+    "MOST_TOKENS",
+    "TITLES",
+    "colours_and_range",
+    "drawn_units",
+    "figure",
+    "in_order",
+    "ordinal",
+    "shown_token",
+]
 
 T = TypeVar("T")
 
@@ -17,13 +27,14 @@ MOST_TOKENS = 80
 MOST_UNITS = 64
 """Units that can still be told apart; of more, every n-th is drawn."""
 _ORDER = ("i", "f", "g", "o", "c")
-_NAMES = {
+TITLES = {
     "i": "input gate i",
     "f": "forget gate f",
     "g": "candidate g",
     "o": "output gate o",
     "c": "cell state c",
 }
+"""What the LSTM's names in a trace are called; other names stand for themselves."""
 
 
 def in_order(trace: Mapping[str, T]) -> dict[str, T]:
@@ -34,12 +45,14 @@ def in_order(trace: Mapping[str, T]) -> dict[str, T]:
 
 def shown_token(token: str) -> str:
     """A token fit for an axis: space and line break visible, dollars plain, at most 14 characters."""
-    seen = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}.get(token, token).replace("$", r"\$")
-    return seen if len(seen) <= 14 else seen[:13] + "\u2026"
+    return visible(token, 14).replace("$", r"\$")
 
 
-def _range(name: str, values: np.ndarray) -> tuple[str, float, float]:
-    """(colour map, low, high): gates from 0 to 1, all else symmetric about 0, whose colour is white."""
+def colours_and_range(name: str, values: np.ndarray) -> tuple[str, float, float]:
+    """(matplotlib's colour map, low, high) for a gate's values, of any shape.
+
+    Gates go from 0 to 1, all else is symmetric about 0, whose colour is white.
+    """
     if values.min() >= 0.0 and values.max() <= 1.0 and name not in ("g", "c"):
         return "viridis", 0.0, 1.0
     # The few largest of a cell state would leave all the others pale.
@@ -47,7 +60,21 @@ def _range(name: str, values: np.ndarray) -> tuple[str, float, float]:
     return "coolwarm", -most, most
 
 
-def _ordinal(number: int) -> str:
+def drawn_units(units: int, order: Any = None) -> np.ndarray:
+    """The units that a heat map of `units` rows shows, from the bottom up: MOST_UNITS of them at most.
+
+    Args:
+      units: H.
+      order: [H] units from the bottom up; the last one is always among those shown. None, or an order of
+        another number of units: as they are numbered.
+    """
+    rows = np.arange(units) if order is None or len(order) != units else np.asarray(order)
+    stride = -(-units // MOST_UNITS)
+    return rows[::-1][::stride][::-1]  # the last one, of the longest memory, is always among them
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th and so on."""
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 * (number // 10 % 10 != 1), "th")
     return f"{number}{ending}"
 
@@ -80,10 +107,9 @@ def figure(
     panels = drawing.subplots(len(trace), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, trace.items(), strict=True):
         units = values.shape[1]
-        rows = np.arange(units) if order is None or len(order) != units else np.asarray(order)
         stride = -(-units // MOST_UNITS)
-        rows = rows[::-1][::stride][::-1]  # the last one, of the longest memory, is always among them
-        colours, low, high = _range(name, values[:, rows])
+        rows = drawn_units(units, order)
+        colours, low, high = colours_and_range(name, values[:, rows])
         image = axes.imshow(
             values[:, rows].T, aspect="auto", origin="lower", interpolation="nearest",
             cmap=colours, vmin=low, vmax=high, extent=(-0.5, steps - 0.5, 0, len(rows)),
@@ -93,7 +119,7 @@ def figure(
         bar.set_ticks(
             [low, (low + high) / 2, high], labels=[f"{t:.2g}" for t in (low, (low + high) / 2, high)]
         )
-        axes.set_title(_NAMES.get(name, name), fontsize=9, loc="left", pad=3)
+        axes.set_title(TITLES.get(name, name), fontsize=9, loc="left", pad=3)
         axes.tick_params(labelsize=7, length=2)
         if scale is not None and order is not None and units == len(scale):
             at = np.unique(np.round(np.array([0, 0.25, 0.5, 0.75, 0.9, 1]) * (len(rows) - 1)).astype(int))
@@ -101,7 +127,7 @@ def figure(
             axes.set_yticks(at + 0.5, [f"{sorted_scale[place]:.2g}" for place in at])
         else:
             axes.set_yticks([0.5, len(rows) - 0.5], [f"{rows[0] + 1}", f"{rows[-1] + 1}"])
-    which = "unit" if stride == 1 else f"every {_ordinal(stride)} unit"
+    which = "unit" if stride == 1 else f"every {ordinal(stride)} unit"
     drawing.supylabel(which if scale is None else f"{which}, by its time scale ({unit})", fontsize=9)
     small = 7 if steps <= 45 else 5
     panels[-1].set_xticks(range(steps), [shown_token(token) for token in tokens], rotation=90, fontsize=small)

@@ -6,7 +6,7 @@ from lstm_jax.errors import UserError
 from lstm_jax.predict.language_model import LanguageModel
 from lstm_jax.predict.run import Run
 
-__all__ = ["load"]
+__all__ = ["load", "model_of"]
 
 
 def load(directory: str | os.PathLike[str]) -> LanguageModel:
@@ -15,7 +15,15 @@ def load(directory: str | os.PathLike[str]) -> LanguageModel:
     Raises:
       UserError: no such directory, not a run's, not a language model's, or nothing evaluated yet.
     """
-    run = Run(directory)
+    return model_of(Run(directory))
+
+
+def model_of(run: Run) -> LanguageModel:
+    """The same of a run that is open already.
+
+    Raises:
+      UserError: not a language model's, or nothing evaluated yet.
+    """
     if not run.is_language_model:
         raise UserError(
             f"{run.paths.root} holds a run of the task {run.task_name!r}: only a language_model can generate "

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from lstm_jax.errors import UserError
 
-__all__ = ["check_arguments", "read_all", "read_lines"]
+__all__ = ["check_arguments", "open_lines", "read_all", "read_lines"]
 
 
 def check_arguments(arguments: Sequence[str], run: str) -> None:
@@ -37,15 +37,24 @@ def read_lines(path: str) -> Iterator[str]:
     Raises:
       UserError: it cannot be read (at once); it is not UTF-8, or nothing but space (on reading).
     """
+    file, name = open_lines(path)
+    return _not_empty(_lines(file, name), name)
+
+
+def open_lines(path: str) -> tuple[BinaryIO, str]:
+    """A file, or standard input where `path` is empty or "-", as bytes, and its name for messages.
+
+    Raises:
+      UserError: it cannot be opened.
+    """
     if path in ("", "-"):
         if sys.stdin.isatty():
             print("reading lines from the terminal; Ctrl-D ends them", file=sys.stderr, flush=True)
-        return _not_empty(_lines(sys.stdin.buffer, "standard input"), "standard input")
+        return sys.stdin.buffer, "standard input"
     try:
-        file = open(path, "rb")  # noqa: SIM115 (read to its end by the lines that are returned)
+        return open(path, "rb"), path
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    return _not_empty(_lines(file, path), path)
 
 
 def _not_empty(lines: Iterator[str], name: str) -> Iterator[str]:

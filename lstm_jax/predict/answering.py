@@ -1,0 +1,95 @@
+"""What a text run answers to a text: next words, or a label; as JSON's own types, and as lines to read."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_jax.corpora.visible import visible
+from lstm_jax.errors import UserError
+from lstm_jax.predict.loading import model_of
+from lstm_jax.predict.reading import Reader
+from lstm_jax.predict.run import Run
+from lstm_jax.predict.text import describe_unknown
+
+__all__ = ["Answerer", "answerer", "needs_text"]
+
+Answer = dict[str, Any]
+BAR = 24
+"""Characters of a bar of probability 1."""
+
+
+class Answerer(NamedTuple):
+    """How a run answers.
+
+    Attributes:
+      answer: (text) -> its answer in JSON's own types; raises UserError for a text that it cannot read.
+      lines: (answer) -> what a person reads on a terminal.
+      asks: what to type, for the prompt's first line.
+    """
+
+    answer: Callable[[str], Answer]
+    lines: Callable[[Answer], list[str]]
+    asks: str
+
+
+def needs_text(run: Run, what: str) -> None:
+    """Raises UserError unless the run reads text; `what` is the command that cannot do without."""
+    if not run.is_language_model:
+        raise UserError(
+            f"{what} answers runs of texts only, and {run.paths.root} holds one of the task "
+            f"{run.task_name!r}: see what it does with experiments/analyze.py --run={run.paths.root}"
+        )
+
+
+def answerer(directory: str | os.PathLike[str], *, top: int = 5, surprisal: bool = False) -> Answerer:
+    """The answerer of a run's directory.
+
+    Args:
+      directory: of a language model's run.
+      top: next words that are told.
+      surprisal: whether the surprisal of what was typed is told.
+
+    Raises:
+      UserError: no run's directory, not of texts, nothing trained yet, or a wrong `top`.
+    """
+    run = Run(directory)
+    needs_text(run, "predict")
+    return _next_words(Reader(model_of(run), top), surprisal)
+
+
+def _next_words(reader: Reader, surprisal: bool) -> Answerer:
+    vocabulary = reader.vocabulary
+
+    def answer(text: str) -> Answer:
+        read = reader.read(text)
+        pairs = zip(read.expected[-1], read.probabilities[-1], strict=True)
+        found: Answer = {
+            "next": [{"token": vocabulary.tokens[int(n)], "probability": _short(p)} for n, p in pairs],
+            "unknown": list(read.unknown),
+        }
+        if surprisal:
+            rows = zip(read.tokens, read.bits, strict=True)
+            found["surprisal"] = [{"token": token, "bits": _short(bits)} for token, bits in rows]
+        return found
+
+    def lines(found: Answer) -> list[str]:
+        said = [describe_unknown(vocabulary, found["unknown"])] if found["unknown"] else []
+        if found.get("surprisal"):
+            said += [f"{row['bits']:>8.2f} bits  {visible(row['token'])}" for row in found["surprisal"]]
+            mean = sum(row["bits"] for row in found["surprisal"]) / len(found["surprisal"])
+            said += [f"{mean:>8.2f} bits a token in the mean; next:"]
+        return said + _bars([(visible(row["token"]), row["probability"]) for row in found["next"]])
+
+    unit = "text" if vocabulary.level == "char" else "words"
+    return Answerer(answer, lines, f"the beginning of a line of {unit}")
+
+
+def _bars(rows: Sequence[tuple[str, float]] | Mapping[str, float]) -> list[str]:
+    rows = list(rows.items()) if isinstance(rows, Mapping) else list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{100 * p:>7.2f} %  {name:<{width}}  {'█' * round(BAR * p)}".rstrip() for name, p in rows]
+
+
+def _short(value: Any) -> float:
+    """Six significant figures: more than float32 sums are good for."""
+    return float(f"{float(value):.6g}")
