@@ -3,6 +3,8 @@
 import importlib.util
 import inspect
 import os
+import shlex
+import shutil
 import sys
 import time
 from types import ModuleType
@@ -30,8 +32,12 @@ def define_flags() -> None:
     cli.with_config("configs/sweeps/delayed_recall_forget_bias.py")
     cli.define("multi_string", "grid", None, "FIELD=VALUE,VALUE: sweep this field too. May be given again.")
     cli.define("string", "seeds", "", "Number of seeds, or seeds with commas between.")
-    cli.define("string", "mode", "auto", "How members are trained: auto, sequential or processes.")
-    cli.define("integer", "jobs", 0, "Worker processes; 0: one a core.")
+    cli.define(
+        "string", "mode", "auto", "How members are trained: auto (measures), sequential, processes or vmap."
+    )
+    cli.define("integer", "jobs", 0, "Worker processes; 0: one a core, with vmap one in all.")
+    cli.define("integer", "together", 64, "vmap: the most members that are trained at once.")
+    cli.define("integer", "member_devices", 0, "vmap: devices along the axis of members; 0: as many as fit.")
     cli.define("string", "keep", "best", "Checkpoints of a finished member that stay: best, all or none.")
     cli.define("bool", "retry", False, "Train members that failed again.")
     cli.define("bool", "list", False, "Show the members and train nothing.")
@@ -61,12 +67,16 @@ def definition_of(path: str, variant: str) -> Any:
 def compare(workdir: str, metric: str) -> None:
     """Prints the table and draws the figures."""
     from lstm_jax.sweep.pictures import draw
-    from lstm_jax.sweep.summary import summarise, table
+    from lstm_jax.sweep.summary import summarise
+    from lstm_jax.sweep.table import table
 
-    print(f"\n{table(summarise(workdir, metric))}\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    print(f"\n{table(summarise(workdir, metric), width)}\n")
     print(f"summary {os.path.join(workdir, 'summary.csv')}")
     for file in draw(workdir):
         print(f"figure {file}")
+    chosen = f" --metric={metric}" if metric else ""
+    print(f"page: python experiments/report.py --sweep={shlex.quote(workdir)}{chosen}")
     sys.stdout.flush()
 
 
@@ -92,7 +102,15 @@ def main(arguments: list[str]) -> None:
         return
     began = time.monotonic()
     outcome = run(
-        sweep, workdir, mode=FLAGS.mode, jobs=FLAGS.jobs, keep=FLAGS.keep, retry=FLAGS.retry, config_file=path
+        sweep,
+        workdir,
+        mode=FLAGS.mode,
+        jobs=FLAGS.jobs,
+        together=FLAGS.together,
+        member_devices=FLAGS.member_devices,
+        keep=FLAGS.keep,
+        retry=FLAGS.retry,
+        config_file=path,
     )
     compare(workdir, FLAGS.metric)
     print(f"{len(outcome.finished)} of {len(sweep.members)} finished; {time.monotonic() - began:.0f} s")

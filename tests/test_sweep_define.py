@@ -234,3 +234,12 @@ def test_the_studies_of_cells_compare_equal_numbers_of_parameters(study):
             counts[member.labels["variant"]] = build(member.config)[1]
     assert len(counts) >= 3
     assert max(counts.values()) <= 1.03 * min(counts.values()), counts
+
+
+def test_a_baseline_is_one_of_the_variants(config):
+    definition = {"grid": {BIAS: [0, 1], LENGTH: [5, 9]}, "baseline": "forget_bias=1"}
+    assert expand(config, definition).baseline == {"forget_bias": "1"}
+    assert expand(config, definition | {"baseline": {"forget_bias": 1}}).baseline == {"forget_bias": "1"}
+    assert expand(config, {"seeds": 2}).baseline is None
+    with pytest.raises(UserError, match="its variants are: forget_bias=0; forget_bias=1"):
+        expand(config, definition | {"baseline": "forget_bias=2"})

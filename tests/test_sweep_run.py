@@ -22,7 +22,8 @@ from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.pictures import draw
 from lstm_jax.sweep.run import run
-from lstm_jax.sweep.summary import summarise, table
+from lstm_jax.sweep.summary import summarise
+from lstm_jax.sweep.table import table
 
 DEFINITION = {"grid": {"optim.learning_rate": [0.1, 1e30]}, "seeds": 2}
 GOOD = ["learning_rate=0.1,seed=1", "learning_rate=0.1,seed=2"]

@@ -11,10 +11,13 @@ import pytest
 
 from configs.memory import base
 from lstm_jax.analysis import solved, variants
+from lstm_jax.errors import UserError
+from lstm_jax.sweep.baseline import find_baseline, reference
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
-from lstm_jax.sweep.summary import better, bootstrap, groups, median_step, table
+from lstm_jax.sweep.summary import better, groups, median_step
+from lstm_jax.sweep.table import failures, table
 
 
 def member(bias: str, seed: int, accuracy: float | None, step: int | None = None) -> dict[str, Any]:
@@ -49,22 +52,86 @@ def test_groups_over_seeds():
 def test_the_table_says_it():
     lines = table(groups(MEMBERS)).splitlines()
     assert "length" not in lines[0], "what is the same everywhere is left out"
-    assert "never" in lines[1] and "1/5" in lines[1]
-    assert "4/5" in lines[2] and "300" in lines[2]
+    assert "never" in lines[1] and "1/5 [0.04, 0.62]" in lines[1] and "5 of 5" in lines[1]
+    assert "4/5" in lines[2] and "300" in lines[2] and "4 of 5 (1 failed)" in lines[2]
     assert len({len(line) for line in lines}) <= 2
 
 
-def test_the_bootstrap_interval_is_that_of_the_mean():
-    """For many values it is the normal interval, mean +- 1.96 s / sqrt(n); seeded, so the same every time."""
-    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
-    mean, low, high = bootstrap(values)
-    half = 1.96 * values.std() / math.sqrt(len(values))
-    assert mean == pytest.approx(values.mean())
-    assert low == pytest.approx(mean - half, abs=0.1 * half)
-    assert high == pytest.approx(mean + half, abs=0.1 * half)
-    assert bootstrap(values) == (mean, low, high)
-    assert bootstrap([2.0, math.nan])[0] == 2.0 and math.isnan(bootstrap([2.0])[1])
-    assert all(map(math.isnan, bootstrap([])))
+def test_a_narrow_terminal_gets_blocks_that_each_name_the_variant():
+    lines = table(groups(MEMBERS), 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    heads = [line for line in lines if line.startswith("forget bias")]
+    assert len(heads) > 1 and sum(line.count("seconds") for line in heads) == 1
+
+
+def test_differences_are_to_the_baseline_seed_by_seed():
+    """Seeds 1 to 4 are in both; variant 0 has 0.1 times its seed, variant 1 has 1."""
+    zero, one = groups(MEMBERS)
+    assert zero["compared_with"] is None and zero["difference"] is None
+    assert (one["pairs"], one["compared_with"]["forget_bias"]) == (4, "0")
+    assert one["difference"] == pytest.approx(1 - 0.25)
+    assert one["difference_low"] < 0.75 < one["difference_high"]
+    other = groups(MEMBERS, baseline="forget_bias=1")
+    assert other[0]["difference"] == pytest.approx(-0.75) and other[1]["difference"] is None
+    text = table(other)
+    assert "minus forget_bias=1 [95 %]" in text and "-0.75 [" in text and text.count("baseline") == 1
+
+
+LABELS = [{"cell": cell, "hidden": hidden, "length": n} for cell in "ab" for hidden in (4, 8) for n in (5, 9)]
+LISTED = [{"variant": name, "length": 5} for name in ("LSTM, bias=0", "GRU")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted", "found"),
+    [
+        (LABELS, None, {"cell": "a", "hidden": 4}),
+        (LABELS, "cell=b", {"cell": "b"}),
+        (LABELS, "b", {"cell": "b"}),
+        (LABELS, "cell=b, hidden=8", {"cell": "b", "hidden": 8}),
+        (LABELS, {"hidden": 8}, {"hidden": 8}),
+        (LISTED, "LSTM, bias=0", {"variant": "LSTM, bias=0"}),
+        (LISTED, "variant=GRU", {"variant": "GRU"}),
+    ],
+)
+def test_a_baseline_is_found_as_a_person_writes_it(labels, wanted, found):
+    assert find_baseline(labels, wanted, "length") == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("cell=c", "its variants are: cell=a, hidden=4; "),
+        ("width=3", "no variant"),
+        ({"cell": "c"}, "cell=c"),
+    ],
+)
+def test_a_baseline_that_is_no_variant_is_refused(wanted, says):
+    with pytest.raises(UserError, match=says):
+        find_baseline(LABELS, wanted, "length")
+
+
+def test_a_value_of_two_fields_alone_is_refused():
+    with pytest.raises(UserError, match="may be first=4 or second=4"):
+        find_baseline([{"first": 4, "second": 5}, {"first": 5, "second": 4}], "4")
+
+
+def test_a_variant_is_compared_at_its_own_length_and_in_its_own_company():
+    places = [reference(LABELS, one, {"cell": "a"}, "length") for one in LABELS]
+    assert places == [0, 1, 2, 3] * 2
+    uneven = [{"name": "lstm", "bias": 1}, {"name": "gru"}, {"name": "elman"}]
+    assert [reference(uneven, one, {"name": "lstm"}) for one in uneven] == [0, 0, 0]
+
+
+def test_nothing_is_dropped_in_silence():
+    new = {"name": "n", "seed": 7, "labels": MEMBERS[0]["labels"], "status": "new"}
+    members = [*MEMBERS[:5], member("0", 6, math.nan), new]
+    (group,) = groups(members)
+    assert (group["counted"], group["finished"], group["members"]) == (5, 6, 7)
+    assert "5 of 7 (1 unfinished, 1 not finite)" in table([group])
+    assert failures([*MEMBERS, members[-1]]) == [
+        "failed 1,5: diverged",
+        "not finished, 1 of 11 members: n",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ and words on how it is looked at:
   length  the field that is drawn along the axis of lengths (default: task.length where it varies)
   length_label  what that axis is called (default: length (steps))
   metric  what is compared (default: perplexity, accuracy, or else the task's first metric)
+  baseline  the variant that the others are compared with: {short field: value}, or text as in
+      "forget_bias=1", or a label of the list (default: the first variant)
 
 A value in braces is filled from the member's other fields: "chrono({task.length})", "{2 * task.length}".
 A bare "chrono" as forget bias means chrono(T) with T the task's length or window.
@@ -36,11 +38,12 @@ from lstm_jax.cells.spec import split_outside_parentheses
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name
 from lstm_jax.sweep import fields, templates
+from lstm_jax.sweep.baseline import find_baseline
 from lstm_jax.sweep.distributions import draw
 
 __all__ = ["PARTS", "Member", "Sweep", "command_line", "expand"]
 
-PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "metric")
+PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "metric", "baseline")
 """What a sweep's data may hold. The members come in the order in which the first parts vary slowest."""
 LONGEST = 120
 """Characters of a member's name; a longer one ends in a hash."""
@@ -76,6 +79,7 @@ class Sweep(NamedTuple):
       length: the short name, among the members' labels, of the axis of lengths; "" where there is none.
       length_label: what that axis is called.
       metric: what is compared; "" for the default.
+      baseline: labels of the variant that the others are compared with; None for the default, the first.
     """
 
     base: ConfigDict
@@ -83,6 +87,7 @@ class Sweep(NamedTuple):
     length: str
     length_label: str
     metric: str
+    baseline: dict[str, Any] | None = None
 
 
 class _Choice(NamedTuple):
@@ -101,7 +106,7 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
 
     Raises:
       UserError: an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
-        distribution, or two members that are the same.
+        distribution, two members that are the same, or a baseline that is none of the variants.
     """
     for part in definition:
         check_name(part, PARTS, "part of a sweep")
@@ -138,7 +143,9 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
         if names.count(member.name) > 1:  # as "chrono(9)" and "chrono 9" would be
             members[index] = member._replace(name=_hashed(member))
     named = definition.get("length_label") or (f"{short[length].replace('_', ' ')} (steps)" if length else "")
-    return Sweep(base, tuple(members), short.get(length, ""), named, definition.get("metric", ""))
+    axis, wanted = short.get(length, ""), definition.get("baseline")
+    baseline = find_baseline([member.labels for member in members], wanted, axis) if wanted else None
+    return Sweep(base, tuple(members), axis, named, definition.get("metric", ""), baseline)
 
 
 def command_line(

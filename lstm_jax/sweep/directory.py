@@ -1,16 +1,18 @@
 """The directory of a sweep.
 
-- sweep.json: base config, members with their overrides, provenance
+- sweep.json: base config, members with their overrides, the command that ran last, provenance
 - members/NAME/: one run each, an honest run directory; run.log: what it said; failure.json: why it failed
 - compiled/: programs that the members share; may be deleted
-- summary.json, summary.csv, members.csv, figures/: what came of it
+- summary.json, summary.csv, members.csv, figures/, report.html: what came of it
 """
 
 import datetime
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +80,8 @@ class SweepPaths:
             "length": sweep.length,
             "length_label": sweep.length_label,
             "metric": sweep.metric,
+            "baseline": sweep.baseline,
+            "command": shlex.join(["python", *sys.argv]),
             "members": [
                 {"name": m.name, "seed": m.seed, "labels": m.labels, "overrides": m.overrides}
                 for m in sweep.members

@@ -10,8 +10,9 @@ from lstm_jax.analysis.solved import solved_map, steps_to_solve
 from lstm_jax.analysis.variants import curve_by_length, learning_bands
 from lstm_jax.metrics import read_metrics
 from lstm_jax.run_directory import RunPaths
+from lstm_jax.sweep.baseline import varying
 from lstm_jax.sweep.directory import SweepPaths
-from lstm_jax.sweep.summary import metric_of, rows, varying
+from lstm_jax.sweep.summary import metric_of, rows
 
 __all__ = ["draw", "plain_rows", "variant_of"]
 
@@ -35,7 +36,7 @@ def plain_rows(members: Sequence[Mapping[str, Any]], length: str, metric: str) -
       length: label of the axis of lengths, or "".
       metric: the value of a row; NaN for a failed member, which counts as not solved.
     """
-    names = [name for name in varying(members) if name != length]
+    names = [name for name in varying([row["labels"] for row in members]) if name != length]
     found = []
     for row in members:
         if row["status"] not in ("finished", "failed"):
