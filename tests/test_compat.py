@@ -5,11 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from lstm_jax import cells
-from lstm_jax.compat.linen import LinenCell, lstm_from_linen, lstm_to_linen
-from lstm_jax.compat.nnx import lstm_from_nnx, lstm_to_nnx
-from lstm_jax.compat.torch import lstm_from_torch, lstm_to_torch
+from lstm_jax.compat import linen as linen_layout
+from lstm_jax.compat import nnx as nnx_layout
+from lstm_jax.compat import torch as torch_layout
+from lstm_jax.compat.linen import LinenCell, cell_from_linen, cell_to_linen
+from lstm_jax.compat.nnx import NnxCell, cell_from_nnx, cell_to_nnx
+from lstm_jax.compat.torch import layers_from_torch, layers_to_torch
 from lstm_jax.errors import UserError
 from tests import step_loop
 
@@ -25,16 +29,41 @@ def close(actual, desired):
 
 
 ROUND_TRIPS = {
-    "linen": lambda p: lstm_from_linen(lstm_to_linen(p), input_dim=D, hidden=H),
-    "nnx": lambda p: lstm_from_nnx(lstm_to_nnx(p), input_dim=D, hidden=H),
-    "torch": lambda p: lstm_from_torch(lstm_to_torch([p]), input_dim=D, hidden=H)[0],
+    "linen": lambda p: cell_from_linen(cell_to_linen(p), input_dim=D, hidden=H),
+    "nnx": lambda p: cell_from_nnx(cell_to_nnx(p), input_dim=D, hidden=H),
+    "torch": lambda p: layers_from_torch(layers_to_torch([p]), input_dim=D, hidden=H)[0],
 }
 
 
-@pytest.mark.parametrize("where", ROUND_TRIPS)
-def test_round_trip_is_exact(where):
-    params = parameters()
-    back = ROUND_TRIPS[where](params)
+def through_torch(params, cell):
+    width = params["w_p"].shape[1] if "w_p" in params else None
+    state = layers_to_torch([params], cell)
+    return layers_from_torch(state, input_dim=D, hidden=H, cell=cell, projection=width)[0]
+
+
+def through_linen(params, cell):
+    return cell_from_linen(cell_to_linen(params, cell), input_dim=D, hidden=H, cell=cell)
+
+
+def through_nnx(params, module):
+    return cell_from_nnx(cell_to_nnx(params, module), input_dim=D, hidden=H, module=module)
+
+
+WAYS = [
+    *((through_torch, cell, cell) for cell in torch_layout.MODULES),
+    *((through_linen, cell, cell) for cell in linen_layout.CELLS),
+    *((through_nnx, module, cell) for module, cell in nnx_layout.CELLS.items()),
+]
+
+
+@pytest.mark.parametrize(("way", "name", "cell"), WAYS, ids=lambda v: getattr(v, "__name__", v))
+def test_round_trip_is_exact(way, name, cell):
+    params = cells.make_cell(cell, H, init="uniform(0.5)").init(jax.random.key(0), D)
+    if way is through_nnx and cell == "gru":
+        with pytest.raises(UserError, match=r"b_h of shape \(6,\) is not zero, and nnx.GRUCell has no recur"):
+            way(params, name)
+        params["b_h"] = jnp.zeros(H)
+    back = way(params, name)
     assert set(back) == set(params)
     for leaf in params:
         assert back[leaf].dtype == np.float32
@@ -53,10 +82,10 @@ def test_a_frozen_forget_bias_goes_along_in_b(where):
 
 def test_torch_biases_are_merged_and_layers_kept_apart():
     layers = [parameters(0), parameters(1, H)]
-    state = lstm_to_torch(layers)
+    state = layers_to_torch(layers)
     assert len(state) == 8 and not state["bias_hh_l1"].any()
     state["bias_hh_l1"] = np.ones(4 * H, np.float32)
-    first, second = lstm_from_torch(state, input_dim=D, hidden=H, layers=2)
+    first, second = layers_from_torch(state, input_dim=D, hidden=H, layers=2)
     np.testing.assert_array_equal(first["b"], layers[0]["b"])
     np.testing.assert_allclose(second["b"], layers[1]["b"] + 1.0, rtol=1e-6)
     np.testing.assert_array_equal(second["w_x"], layers[1]["w_x"])
@@ -65,7 +94,7 @@ def test_torch_biases_are_merged_and_layers_kept_apart():
 def test_a_two_layer_torch_lstm_equals_two_of_ours():
     torch = pytest.importorskip("torch")
     module = torch.nn.LSTM(D, H, num_layers=2)
-    one, two = lstm_from_torch(module.state_dict(), input_dim=D, hidden=H, layers=2)
+    one, two = layers_from_torch(module.state_dict(), input_dim=D, hidden=H, layers=2)
     xs = jax.random.normal(jax.random.key(1), (T, B, D))
     cell = cells.lstm(H)
     ys = step_loop.run(cell, two, step_loop.run(cell, one, xs)[1])[1]
@@ -74,44 +103,49 @@ def test_a_two_layer_torch_lstm_equals_two_of_ours():
 
 def test_misfits_are_refused_by_leaf_and_both_shapes():
     params = parameters()
-    linen, state, pure = lstm_to_linen(params), lstm_to_torch([params]), lstm_to_nnx(params)
-    with pytest.raises(UserError, match=r"ii/kernel has shape \(4, 6\), this LSTM needs \(5, 6\)"):
-        lstm_from_linen(linen, input_dim=5, hidden=H)
-    with pytest.raises(UserError, match=r"weight_ih_l0 has shape \(24, 4\), this LSTM needs \(28, 4\)"):
-        lstm_from_torch(state, input_dim=D, hidden=7)
-    with pytest.raises(UserError, match=r"dense_i/kernel has shape \(4, 24\), this LSTM needs \(9, 24\)"):
-        lstm_from_nnx(pure, input_dim=9, hidden=H)
+    linen, state, pure = cell_to_linen(params), layers_to_torch([params]), cell_to_nnx(params)
+    with pytest.raises(UserError, match=r"ii/kernel has shape \(4, 6\), and \(5, 6\) is needed"):
+        cell_from_linen(linen, input_dim=5, hidden=H)
+    with pytest.raises(UserError, match=r"weight_ih_l0 has shape \(24, 4\), and \(28, 4\) is needed"):
+        layers_from_torch(state, input_dim=D, hidden=7)
+    with pytest.raises(UserError, match=r"dense_i/kernel has shape \(4, 24\), and \(9, 24\) is needed"):
+        cell_from_nnx(pure, input_dim=9, hidden=H)
     with pytest.raises(UserError, match=r"weight_ih_l1 is missing; it should have shape \(24, 6\)"):
-        lstm_from_torch(state, input_dim=D, hidden=H, layers=2)
-    with pytest.raises(UserError, match="weight_hr_l0 is not part of this LSTM"):
-        lstm_from_torch(state | {"weight_hr_l0": np.zeros((2, H))}, input_dim=D, hidden=H)
+        layers_from_torch(state, input_dim=D, hidden=H, layers=2)
+    with pytest.raises(UserError, match=r"weight_hr_l0, of shape \(2, 6\), is not part of it"):
+        layers_from_torch(state | {"weight_hr_l0": np.zeros((2, H))}, input_dim=D, hidden=H)
     with pytest.raises(UserError, match="hg/bias is missing"):
-        lstm_from_linen(linen | {"hg": {"kernel": linen["hg"]["kernel"]}}, input_dim=D, hidden=H)
+        cell_from_linen(linen | {"hg": {"kernel": linen["hg"]["kernel"]}}, input_dim=D, hidden=H)
 
 
 def test_other_cells_are_refused():
     gru = cells.gru(H).init(jax.random.key(0), D)
-    for convert in (lstm_to_linen, lstm_to_nnx, lambda p: lstm_to_torch([p])):
-        with pytest.raises(UserError, match=r"w_x has shape \(4, 3, 6\); the parameters of an LSTM"):
+    for convert in (cell_to_linen, cell_to_nnx, lambda p: layers_to_torch([p])):
+        with pytest.raises(UserError, match=r"w_x has shape \(4, 3, 6\); the parameters of the cell 'lstm'"):
             convert(gru)
-    with pytest.raises(UserError, match=r"w_h has shape \(6, 4, 5\), this LSTM needs \(6, 4, 6\)"):
-        lstm_to_linen(parameters() | {"w_h": np.zeros((H, 4, 5))})
+    with pytest.raises(UserError, match=r"w_h has shape \(6, 4, 5\), and \(6, 4, 6\) is needed"):
+        cell_to_linen(parameters() | {"w_h": np.zeros((H, 4, 5))})
     with pytest.raises(UserError, match=r"one hidden size, these layers \[6, 8\]"):
-        lstm_to_torch([parameters(), cells.lstm(8).init(jax.random.key(0), H)])
+        layers_to_torch([parameters(), cells.lstm(8).init(jax.random.key(0), H)])
 
 
 # ---------------------------------------------------------------- the adapter
 
 
 @pytest.mark.parametrize("name", cells.CELLS)
-def test_any_cell_runs_under_linen_rnn(name):
+def test_any_cell_runs_under_linen_rnn_and_nnx_rnn(name):
     cell = cells.make_cell(name, H)
     xs = jax.random.normal(jax.random.key(1), (T, B, D))
     module = nn.RNN(LinenCell(cell), time_major=True, return_carry=True)
     variables = module.init(jax.random.key(0), xs)
-    carry, ys = module.apply(variables, xs)
-    expected = step_loop.run(cell, variables["params"]["cell"]["cell"], xs)
-    jax.tree.map(close, (carry, ys), expected[:2])
+    params = variables["params"]["cell"]["cell"]
+    expected = step_loop.run(cell, params, xs)[:2]
+    jax.tree.map(close, module.apply(variables, xs), expected)
+    of_nnx = NnxCell(cell, D, rngs=nnx.Rngs(0))
+    state = nnx.state(of_nnx, nnx.Param)
+    nnx.replace_by_pure_dict(state, {"weights": params})
+    nnx.update(of_nnx, state)
+    jax.tree.map(close, nnx.RNN(of_nnx, time_major=True, return_carry=True)(xs), expected)
 
 
 def test_linen_rnn_batch_major_lengths_and_extra_batch_axes():
@@ -134,7 +168,7 @@ def test_the_adapter_equals_linens_own_cell_with_the_same_weights():
     params = parameters()
     xs = jax.random.normal(jax.random.key(1), (B, T, D))
     ys = nn.RNN(LinenCell(cells.lstm(H))).apply({"params": {"cell": {"cell": params}}}, xs)
-    theirs = nn.RNN(nn.OptimizedLSTMCell(H)).apply({"params": {"cell": lstm_to_linen(params)}}, xs)
+    theirs = nn.RNN(nn.OptimizedLSTMCell(H)).apply({"params": {"cell": cell_to_linen(params)}}, xs)
     close(ys, theirs)
 
 

@@ -64,9 +64,9 @@ def test_linen(flax_cell):
         return jnp.sum(weights * ys) + sum(jnp.sum(leaf) for leaf in carry), (carry, ys)
 
     by_flax = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
-    theirs, (flax_last, flax_ys) = by_flax(to_linen.lstm_to_linen(params), xs, (c, h))
+    theirs, (flax_last, flax_ys) = by_flax(to_linen.cell_to_linen(params), xs, (c, h))
     compare((ys, tuple(last)), (flax_ys, flax_last), VALUES)
-    in_our_layout = as_ours(lambda g: to_linen.lstm_from_linen(g, input_dim=D, hidden=H), theirs[0])
+    in_our_layout = as_ours(lambda g: to_linen.cell_from_linen(g, input_dim=D, hidden=H), theirs[0])
     compare(grads[0], in_our_layout, GRADIENTS)
     compare((grads[1], tuple(grads[2])), theirs[1:], GRADIENTS)
 
@@ -88,10 +88,10 @@ def test_nnx():
         return jnp.sum(weights * ys) + sum(jnp.sum(leaf) for leaf in carry), (carry, ys)
 
     theirs, (nnx_last, nnx_ys) = jax.grad(total, argnums=(0, 1, 2), has_aux=True)(
-        jax.tree.map(jnp.asarray, to_nnx.lstm_to_nnx(params)), xs, (c, h)
+        jax.tree.map(jnp.asarray, to_nnx.cell_to_nnx(params)), xs, (c, h)
     )
     compare((ys, tuple(last)), (nnx_ys, nnx_last), VALUES)
-    in_our_layout = as_ours(lambda g: to_nnx.lstm_from_nnx(g, input_dim=D, hidden=H), theirs[0])
+    in_our_layout = as_ours(lambda g: to_nnx.cell_from_nnx(g, input_dim=D, hidden=H), theirs[0])
     compare(grads[0], in_our_layout, GRADIENTS)
     compare((grads[1], tuple(grads[2])), theirs[1:], GRADIENTS)
 
@@ -110,13 +110,13 @@ def test_jax_experimental_rnn():
         ys = jnp.swapaxes(ys, 0, 1)
         return jnp.sum(weights * ys) + jnp.sum(h) + jnp.sum(c), (c[0], h[0], ys)
 
-    state = to_torch.lstm_to_torch([params])  # cuDNN's layout is torch's
+    state = to_torch.layers_to_torch([params])  # cuDNN's layout is torch's
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     flat = tuple(jnp.asarray(state[name]) for name in names)
     theirs, (ref_c, ref_h, ref_ys) = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)(flat, xs, c, h)
     compare((ys, tuple(last)), (ref_ys, (ref_c, ref_h)), VALUES)
     by_name = dict(zip(names, theirs[0], strict=True)) | {"bias_hh_l0": np.zeros(4 * H)}
-    in_our_layout = as_ours(lambda g: to_torch.lstm_from_torch(g, input_dim=D, hidden=H)[0], by_name)
+    in_our_layout = as_ours(lambda g: to_torch.layers_from_torch(g, input_dim=D, hidden=H)[0], by_name)
     compare(grads[0], in_our_layout, GRADIENTS)
     compare((grads[1], tuple(grads[2])), (theirs[1], theirs[2:]), GRADIENTS)
 
@@ -143,12 +143,12 @@ def test_torch_lstm():
     cell, params, xs, weights, (c, h) = problem("lstm")
     ys, last, grads = ours(cell, params, xs, weights, cells.LSTMCarry(c, h))
     module = torch.nn.LSTM(D, H)
-    module.load_state_dict({k: torch.tensor(v) for k, v in to_torch.lstm_to_torch([params]).items()})
+    module.load_state_dict({k: torch.tensor(v) for k, v in to_torch.layers_to_torch([params]).items()})
     torch_ys, (t_h, t_c), named, d_xs, (d_h, d_c) = torch_run(torch, module, xs, weights, (h, c))
     compare((ys, tuple(last)), (torch_ys, (t_c, t_h)), VALUES)
     np.testing.assert_array_equal(named["bias_ih_l0"], named["bias_hh_l0"])  # each has the whole gradient
     by_name = named | {"bias_hh_l0": np.zeros(4 * H)}
-    in_our_layout = as_ours(lambda g: to_torch.lstm_from_torch(g, input_dim=D, hidden=H)[0], by_name)
+    in_our_layout = as_ours(lambda g: to_torch.layers_from_torch(g, input_dim=D, hidden=H)[0], by_name)
     compare(grads[0], in_our_layout, GRADIENTS)
     compare((grads[1], tuple(grads[2])), (d_xs, (d_c, d_h)), GRADIENTS)
 

@@ -1,13 +1,61 @@
-"""Weights from elsewhere, checked leaf by leaf before any is used."""
+"""Weights from elsewhere, checked leaf by leaf before any is used; what our cells share with theirs.
+
+Between our parameters and each foreign layout stand `Weights`: the same few arrays for every cell, with two
+biases. So a format is two functions, whatever the number of cells.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_jax.errors import UserError
+from lstm_jax.notation import Params
+from lstm_jax.registry import lookup
 
-__all__ = ["fit", "lstm_leaves"]
+__all__ = ["LAYOUTS", "Layout", "Weights", "fit", "from_weights", "to_weights"]
+
+
+class Layout(NamedTuple):
+    """How a cell that others have too lies in arrays.
+
+    Attributes:
+      gates: names of its G gates in order, as flax abbreviates them; "" for the one of a simple network.
+      apart: gates whose recurrent bias does not merge with the input's, for something is between the two.
+      projected: whether the output is projected, by w_p [H, P].
+    """
+
+    gates: tuple[str, ...]
+    apart: tuple[str, ...] = ()
+    projected: bool = False
+
+
+LAYOUTS = {
+    "lstm": Layout(("i", "f", "g", "o")),
+    "projected_lstm": Layout(("i", "f", "g", "o"), projected=True),
+    "gru": Layout(("r", "z", "n"), apart=("n",)),
+    "elman": Layout(("",)),
+    "irnn": Layout(("",)),
+}
+"""The cells of this project with the equations, or some of the equations, of a cell of PyTorch or flax."""
+
+
+class Weights(NamedTuple):
+    """The weights of one layer, float32 NumPy arrays.
+
+    Attributes:
+      w_x: [D, G, H].
+      w_h: [H, G, H], or [P, G, H] under a projection.
+      b: [G, H], the input's bias and all of the recurrent one that merges with it.
+      b_h: [G, H], the rest of the recurrent bias: zeros but for the gates that are `apart`.
+      w_p: [H, P], or None.
+    """
+
+    w_x: np.ndarray
+    w_h: np.ndarray
+    b: np.ndarray
+    b_h: np.ndarray
+    w_p: np.ndarray | None = None
 
 
 def fit(
@@ -21,33 +69,75 @@ def fit(
       source: what the weights are, for messages, e.g. "torch LSTM".
 
     Raises:
-      UserError: a leaf is missing, unknown, or has another shape; the message names it and both shapes.
+      UserError: a leaf is missing, unknown, has another shape, or holds no floating-point numbers; the
+        message names it and both shapes.
     """
     for name, shape in wanted.items():
         if name not in found:
             raise UserError(f"{source}: {name} is missing; it should have shape {shape}")
-        if np.shape(found[name]) != shape:
+        if tuple(np.shape(found[name])) != shape:
             raise UserError(
-                f"{source}: {name} has shape {np.shape(found[name])}, this LSTM needs {shape}; check D and H"
+                f"{source}: {name} has shape {tuple(np.shape(found[name]))}, and {shape} is needed; check "
+                "the vocabulary, the widths and the cell"
             )
     unknown = [name for name in found if name not in wanted]
     if unknown:
-        raise UserError(f"{source}: {unknown[0]} is not part of this LSTM; allowed: {', '.join(wanted)}")
-    return {name: np.asarray(found[name]).astype(np.float32) for name in wanted}
+        raise UserError(
+            f"{source}: {unknown[0]}, of shape {tuple(np.shape(found[unknown[0]]))}, is not part of it; "
+            f"allowed: {', '.join(wanted)}"
+        )
+    arrays = {name: np.asarray(found[name]) for name in wanted}
+    for name, array in arrays.items():
+        if array.dtype.kind in "biuc":
+            raise UserError(f"{source}: {name} is {array.dtype}; weights are floating-point numbers")
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
-def lstm_leaves(params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """w_x [D, 4, H], w_h [H, 4, H] and the whole bias [4, H], frozen rows included, as NumPy arrays.
+def layout_of(cell: str, where: str) -> Layout:
+    """The layout of the cell of that name; `where` is the other library, for the message of the UserError."""
+    return lookup(LAYOUTS, cell, f"cell for {where}")
+
+
+def to_weights(params: Mapping[str, Any], cell: str = "lstm") -> Weights:
+    """One layer's parameters as `Weights`, frozen rows of the bias included.
+
+    Args:
+      params: of a cell of LAYOUTS.
+      cell: its name.
 
     Raises:
-      UserError: the parameters are not those of `cells.lstm`.
+      UserError: the parameters are not those of such a cell.
     """
-    shape = np.shape(params.get("w_x", ()))
-    if len(shape) != 3 or shape[1] != 4:
-        raise UserError(f"w_x has shape {shape}; the parameters of an LSTM have w_x of shape [D, 4, H]")
-    wanted = {"w_x": shape, "w_h": (shape[2], 4, shape[2]), "b": (4, shape[2])}
+    layout = layout_of(cell, "other libraries")
+    gates, shape = len(layout.gates), tuple(np.shape(params.get("w_x", ())))
+    if len(shape) != 3 or shape[1] != gates:
+        raise UserError(
+            f"w_x has shape {shape}; the parameters of the cell {cell!r} have w_x of shape [D, {gates}, H]"
+        )
+    hidden = shape[2]
+    wanted: dict[str, tuple[int, ...]] = {"w_x": shape, "w_h": (hidden, gates, hidden), "b": (gates, hidden)}
+    if layout.projected:
+        width = np.shape(params.get("w_p", ()))[-1:] or (0,)
+        wanted |= {"w_h": (*width, gates, hidden), "w_p": (hidden, *width)}
+    if layout.apart:
+        wanted["b_h"] = (hidden,)
     if "b_fixed" in params:
-        wanted["b_fixed"] = (4, shape[2])
-    leaves = fit(params, wanted, "LSTM parameters")
+        wanted["b_fixed"] = (gates, hidden)
+    leaves = fit(params, wanted, f"parameters of the cell {cell!r}")
+    b_h = np.zeros((gates, hidden), np.float32)
+    for gate in layout.apart:
+        b_h[layout.gates.index(gate)] = leaves["b_h"]
     bias = leaves["b"] + leaves.get("b_fixed", np.float32(0))
-    return leaves["w_x"], leaves["w_h"], bias
+    return Weights(leaves["w_x"], leaves["w_h"], bias, b_h, leaves.get("w_p"))
+
+
+def from_weights(weights: Weights, cell: str = "lstm") -> Params:
+    """One layer's parameters from `Weights` whose two biases may be anything: what merges is merged."""
+    layout = layout_of(cell, "other libraries")
+    apart = np.isin(layout.gates, layout.apart)[:, None]
+    params = {"w_x": weights.w_x, "w_h": weights.w_h, "b": weights.b + np.where(apart, 0, weights.b_h)}
+    for gate in layout.apart:
+        params["b_h"] = weights.b_h[layout.gates.index(gate)]
+    if weights.w_p is not None:
+        params["w_p"] = weights.w_p
+    return {name: np.ascontiguousarray(leaf, np.float32) for name, leaf in params.items()}

@@ -1,62 +1,77 @@
-"""Flax linen: our LSTM's weights to and from LSTMCell, and any Cell as a linen RNN cell."""
+"""Flax linen: our weights to and from linen's cells, and any Cell as a linen RNN cell."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.compat.leaves import fit, lstm_leaves
-from lstm_jax.errors import UserError
+from lstm_jax.compat.leaves import LAYOUTS, Weights, fit, from_weights, to_weights
+from lstm_jax.compat.stepwise import first_carry, step
 from lstm_jax.notation import Array, Key, Params
+from lstm_jax.registry import check_name
 
-__all__ = ["LinenCell", "lstm_from_linen", "lstm_to_linen"]
+__all__ = ["CELLS", "LinenCell", "cell_from_linen", "cell_to_linen"]
 
-GATES = "ifgo"
+CELLS = {"lstm": "LSTMCell", "gru": "GRUCell", "elman": "SimpleCell", "irnn": "SimpleCell"}
+"""The linen cell of each; OptimizedLSTMCell has LSTMCell's layout. For irnn: activation_fn=nn.relu."""
 
 
-def lstm_to_linen(params: Params) -> dict[str, dict[str, np.ndarray]]:
-    """The params of `linen.LSTMCell(H)` and `OptimizedLSTMCell(H)`, which share one layout.
+def _biased(cell: str) -> set[str]:
+    """The Dense modules with a bias: linen has one a gate, and two where they do not merge."""
+    layout = LAYOUTS[cell]
+    side = "h" if cell == "lstm" else "i"
+    return {side + gate for gate in layout.gates} | {"h" + gate for gate in layout.apart}
 
-    Eight dicts: ii, if, ig, io {kernel [D, H]} and hi, hf, hg, ho {kernel [H, H], bias [H]}. Under
-    `linen.RNN` they lie in {"cell": ...}.
+
+def cell_to_linen(params: Params, cell: str = "lstm") -> dict[str, dict[str, np.ndarray]]:
+    """The params of `linen.LSTMCell(H)` (and OptimizedLSTMCell), or of another of CELLS.
+
+    For each gate, e.g. f: if {kernel [D, H]} and hf {kernel [H, H], bias [H]}; of GRUCell and SimpleCell the
+    bias is on the input's side, and the candidate hn has one too. Under `linen.RNN` all is in {"cell": ...}.
 
     Raises:
-      UserError: parameters of another cell.
+      UserError: parameters of another cell, or a cell that linen does not have.
     """
-    w_x, w_h, bias = lstm_leaves(params)
+    check_name(cell, CELLS, "cell for linen")
+    w, biased = to_weights(params, cell), _biased(cell)
     weights: dict[str, dict[str, np.ndarray]] = {}
-    for index, gate in enumerate(GATES):
-        weights["i" + gate] = {"kernel": w_x[:, index].copy()}
-        weights["h" + gate] = {"kernel": w_h[:, index].copy(), "bias": bias[index].copy()}
+    for index, gate in enumerate(LAYOUTS[cell].gates):
+        sides = {"i": (w.w_x, w.b), "h": (w.w_h, w.b if cell == "lstm" else w.b_h)}
+        for side, (kernel, bias) in sides.items():
+            weights[side + gate] = {"kernel": kernel[:, index].copy()}
+            if side + gate in biased:
+                weights[side + gate]["bias"] = bias[index].copy()
     return weights
 
 
-def lstm_from_linen(weights: Mapping[str, Any], *, input_dim: int, hidden: int) -> Params:
-    """Parameters of `cells.lstm` from the params of a linen LSTMCell or OptimizedLSTMCell.
+def cell_from_linen(weights: Mapping[str, Any], *, input_dim: int, hidden: int, cell: str = "lstm") -> Params:
+    """One layer's parameters from the params of a linen cell.
 
     Args:
-      weights: as `lstm_to_linen` returns.
+      weights: as `cell_to_linen` returns.
       input_dim: D.
       hidden: H.
+      cell: a name of CELLS.
 
     Raises:
       UserError: a leaf is missing, unknown, or of another shape.
     """
+    check_name(cell, CELLS, "cell for linen")
+    gates = LAYOUTS[cell].gates
     wanted: dict[str, tuple[int, ...]] = {}
-    for gate in GATES:
+    for gate in gates:
         wanted[f"i{gate}/kernel"] = (input_dim, hidden)
         wanted[f"h{gate}/kernel"] = (hidden, hidden)
-        wanted[f"h{gate}/bias"] = (hidden,)
-    leaves = unflatten_dict(fit(flatten_dict(weights, sep="/"), wanted, "linen LSTM"), sep="/")
-    return {
-        "w_x": np.stack([leaves["i" + gate]["kernel"] for gate in GATES], axis=1),
-        "w_h": np.stack([leaves["h" + gate]["kernel"] for gate in GATES], axis=1),
-        "b": np.stack([leaves["h" + gate]["bias"] for gate in GATES]),
-    }
+    wanted |= {f"{name}/bias": (hidden,) for name in sorted(_biased(cell))}
+    source = f"linen {CELLS[cell]}"
+    leaves = unflatten_dict(fit(flatten_dict(weights, sep="/"), wanted, source), sep="/")
+    none = np.zeros(hidden, np.float32)
+    kernels = [np.stack([leaves[side + gate]["kernel"] for gate in gates], axis=1) for side in "ih"]
+    biases = [np.stack([leaves[side + gate].get("bias", none) for gate in gates]) for side in "ih"]
+    return from_weights(Weights(*kernels, *biases), cell)
 
 
 class LinenCell(nn.RNNCellBase):
@@ -76,13 +91,7 @@ class LinenCell(nn.RNNCellBase):
     @nn.compact
     def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
         """One step: carry of [..., H] arrays and inputs [..., D] -> carry, y [..., H]."""
-        cell, batch = self.cell, inputs.shape[:-1]
-        params = self.param("cell", cell.init, inputs.shape[-1])
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), carry)
-        seen, zs = cell.prepare(params, inputs.reshape(1, -1, inputs.shape[-1]), None)
-        z = jax.tree.map(lambda leaf: leaf[0], zs)
-        flat, y, _ = cell.update(seen, flat, z, cell.recur(seen, flat))
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), (flat, cell.finish(seen, y)))
+        return step(self.cell, self.param("cell", self.cell.init, inputs.shape[-1]), carry, inputs)
 
     @nn.nowrap
     def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]) -> Carry:
@@ -91,14 +100,7 @@ class LinenCell(nn.RNNCellBase):
         Raises:
           UserError: the cell learns its initial state.
         """
-        batch = input_shape[:-1]
-        try:
-            flat = self.cell.carry({}, int(np.prod(batch)))
-        except KeyError as missing:
-            raise UserError(
-                f"cell {self.cell.name!r} learns its initial carry {missing}: pass initial_carry to linen.RNN"
-            ) from None
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
+        return first_carry(self.cell, {}, input_shape, "pass initial_carry to linen.RNN")
 
     @property
     def num_feature_axes(self) -> int:
