@@ -239,9 +239,9 @@ def test_the_figures_can_be_saved_to_a_buffer_without_a_display():
         assert buffer.getvalue()[:4] == b"\x89PNG"
 
 
-def write_result(directory: Path, accuracy: float, step: int | None) -> None:
-    directory.mkdir(parents=True)
-    result = {
+def write_result(directory: Path, accuracy: float, step: int | None, **more: Any) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    result = more | {
         "figures": {"static": {"test": {"nats": 1.0, "accuracy": accuracy}}},
         "chance": {"nats": 2.0},
         "solved": step is not None,
@@ -270,9 +270,70 @@ def test_the_live_line_counts_solved_best_and_time_left(tmp_path):
         metrics.write_text('{"step": 1, "kind": "train", "epoch": 1.0}\n{"step": 2, "ki')
         now[0] = 20.0
         line = board.line()
-    # Weights are lengths times epochs: 10 of 10 + 30/4 done in 20 s, 30 * 3/4 + 30 to go.
     assert "2/4 members | 1 solved | best accuracy 1 (length=10,seed=2)" in line
     assert "length=30,seed=1 25%" in line
-    left = 20.0 / (10 + 7.5) * (22.5 + 30)
-    assert f"{int(left // 60)}:{round(left % 60):02d} left" in line
+    # A member of length 10 took 10 s, so that one of 30 takes 30 s: 20 s of it are left, and the next.
+    assert "0:50 left" in line
     assert stream.getvalue() == "2/4 length=10,seed=2: test accuracy 1, solved at step 400; 1:00 left\n"
+
+
+@pytest.fixture
+def race(tmp_path):
+    """(board, clock, paths, names): 8 members of one length and two biases, none begun."""
+    config = base.get_config("delayed_recall")
+    config.train.epochs = 10
+    members = expand(config, {"grid": {"model.cell.forget_bias": [0, 1]}, "seeds": 4}).members
+    paths, now = SweepPaths(tmp_path), [0.0]
+    board = Board(paths, members, stream=io.StringIO(), live=False, clock=lambda: now[0])
+    return board, now, paths, [member.name for member in members]
+
+
+def reach(paths: SweepPaths, name: str, epoch: float) -> None:
+    metrics = paths.member(name) / "metrics.jsonl"
+    metrics.parent.mkdir(exist_ok=True, parents=True)
+    metrics.write_text(json.dumps({"step": 1, "kind": "train", "epoch": epoch}) + "\n")
+
+
+def test_time_left_knows_early_stops_and_workers(race):
+    """Two workers; the first two members stop after 2 of 10 epochs, at 10 s, as others of theirs will."""
+    board, now, paths, names = race
+    for name in names[:2]:
+        board.started(name)
+        reach(paths, name, 2.0)
+    now[0] = 10.0
+    assert board.seconds_left() == pytest.approx(40 + 3 * 50), "before anything ends: all of their epochs"
+    for name in names[:2]:
+        write_result(paths.member(name), 1.0, 400)
+        board.ended(name, "finished")
+    # Six members of 10 s on two workers.
+    assert board.seconds_left() == pytest.approx(30)
+    for name in names[2:4]:
+        board.started(name)
+    now[0] = 14.0
+    assert board.seconds_left() == pytest.approx(6 + 20)
+
+
+def test_time_left_of_a_member_that_outlives_its_kind_is_its_own(race):
+    board, now, paths, names = race
+    for name in names[:-1]:
+        board.started(name)
+        now[0] += 10.0
+        write_result(paths.member(name), 1.0, 400)
+        board.ended(name, "finished")
+    board.started(names[-1])
+    began = now[0]
+    now[0] = began + 4.0
+    assert board.seconds_left() == pytest.approx(6)
+    now[0] = began + 20.0
+    reach(paths, names[-1], 5.0)
+    assert board.seconds_left() == pytest.approx(20), "half of its epochs in 20 s"
+    write_result(paths.member(names[-1]), 0.5, None)
+    board.ended(names[-1], "finished")
+    assert board.seconds_left() == 0
+
+
+def test_a_sweep_that_goes_on_knows_what_members_took_before(race):
+    board, _, paths, names = race
+    write_result(paths.member(names[0]), 1.0, 400, seconds=7.0)
+    again = Board(paths, board._members.values(), live=False, stream=io.StringIO())
+    assert again.seconds_left() == pytest.approx(7 * 7.0)

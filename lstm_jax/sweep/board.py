@@ -1,5 +1,6 @@
 """How far a sweep is: one live line on a terminal, a line a member in a file."""
 
+import heapq
 import json
 import logging
 import math
@@ -86,17 +87,19 @@ class Board:
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty() if live is None else live
         self._lock = threading.RLock()
-        self._active: dict[str, float] = {}  # name -> share that was done when this process took it up
-        self._done = 0.0  # weight done by this process
+        self._active: dict[str, tuple[float, float]] = {}  # name -> when it was taken up, and its share then
+        self._took: dict[str, float] = {}  # name -> seconds that the whole member took
+        self._slots = 1  # members in hand at once, at most so far
         self._ended: dict[str, str] = {}
         self._solved, self._criteria = 0, False
         self._best: tuple[float, str, str] | None = None
-        self._began = clock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         for name in self._members:
             if (state := status(paths.member(name))) in ("finished", "failed"):
-                self._count(name, state)
+                found = self._count(name, state)
+                if found.get("seconds"):
+                    self._took[name] = found["seconds"]
 
     def _share(self, name: str) -> float:
         """The share of a run's epochs that is done."""
@@ -118,19 +121,22 @@ class Board:
         return {
             "metric": metric,
             "value": value,
-            **{k: result[k] for k in ("solved", "solved_step") if k in result},
+            **{k: result[k] for k in ("solved", "solved_step", "seconds") if k in result},
         }
 
     def started(self, name: str) -> None:
         """A member is taken up."""
         with self._lock:
             self._ended.pop(name, None)
-            self._active[name] = self._share(name)
+            self._active[name] = self._clock(), self._share(name)
+            self._slots = max(self._slots, len(self._active))
 
     def ended(self, name: str, state: str) -> None:
         """A member is finished or has failed."""
         with self._lock:
-            self._done += self._weights[name] * (1.0 - self._active.pop(name, 0.0))
+            since, before = self._active.pop(name, (self._clock(), 0.0))
+            if before < 1:
+                self._took[name] = (self._clock() - since) / (1 - before)
             found = self._count(name, state)
             self._say(self._line_of(name, state, found))
 
@@ -148,16 +154,58 @@ class Board:
         left = self.seconds_left()
         return head + text + (f"; {_clock(left)} left" if left else "")
 
-    def seconds_left(self) -> float | None:
-        """At the pace of this process so far; None while nothing tells."""
-        done = self._done + sum(
-            self._weights[name] * (self._share(name) - before) for name, before in self._active.items()
-        )
-        if done <= 0:
+    def _expected(self, name: str) -> float | None:
+        """Seconds that a member takes, by those that have ended: early stops and all.
+
+        Of its own kind (another seed) first, else of its length, else of any, by their weights.
+        """
+        if not self._took:
             return None
-        left = sum(self._weights[name] for name in self._members if name not in self._ended)
-        left -= sum(self._weights[name] * self._share(name) for name in self._active)
-        return (self._clock() - self._began) / done * left
+        mine = self._members[name]
+        for alike in (
+            lambda other: other.labels == mine.labels,
+            lambda other: self._weights[other.name] == self._weights[name],
+            lambda other: True,
+        ):
+            kind = [other for other in self._took if alike(self._members[other])]
+            if kind:
+                weights = sum(self._weights[other] for other in kind)
+                return sum(self._took[other] for other in kind) / weights * self._weights[name]
+        return None
+
+    def seconds_left(self) -> float | None:
+        """Until all are done; None while nothing tells.
+
+        A member takes as long as those like it took (see `_expected`); one that has outlived that, or has
+        none like it, goes on at its own pace to the end of its epochs. Those not begun go, in their order,
+        to whichever place is free first, of as many as were in hand at once.
+        """
+        now = self._clock()
+        paces: dict[str, float] = {}  # name -> seconds for all of its epochs
+        left: list[float] = []
+        for name, (since, before) in self._active.items():
+            if (done := self._share(name) - before) > 0:
+                paces[name] = (now - since) / done
+        for name, (since, before) in self._active.items():
+            spent, expected = now - since, self._expected(name)
+            whole = None if name not in paces else paces[name] * (1 - before) - spent
+            like = None if expected is None else expected * (1 - before) - spent
+            if like is not None and (like > 0 or whole is None):
+                left.append(max(0.0, like if whole is None else min(like, whole)))
+            elif whole is not None:
+                left.append(max(0.0, whole))
+        waiting = [name for name in self._members if name not in self._ended and name not in self._active]
+        by_weight = sum(self._weights[name] for name in paces)
+        if not self._took and not paces:
+            return None
+        places = [0.0] * max(0, self._slots - len(left)) + left
+        heapq.heapify(places)
+        for name in waiting:
+            expected = self._expected(name)
+            if expected is None:
+                expected = sum(paces.values()) / by_weight * self._weights[name]
+            heapq.heapreplace(places, places[0] + expected)
+        return max(places)
 
     def line(self) -> str:
         """The line as it stands."""
