@@ -43,7 +43,9 @@ def _language_model() -> ConfigDict:
 
     config.model = ConfigDict(
         dict(
-            name="recurrent",  # recurrent | dynamic_memory (a story and a question, with one width in hidden)
+            # recurrent | dynamic_memory (a story and a question, with one width in hidden)
+            # | classifier (one answer a sequence)
+            name="recurrent",
             hidden=(200, 200),  # H of each layer, from the input up
             embedding=200,  # E
             tied=False,  # head weight = embedding (Press & Wolf 2017); needs hidden[-1] == E
@@ -74,6 +76,8 @@ def _language_model() -> ConfigDict:
             dtype="float32",  # float32 | bfloat16 compute; parameters, cell state, loss stay float32
             backend="auto",  # auto | scan | loop | cudnn | associative (min_lstm, min_gru)
             episodes=3,  # dynamic_memory: passes over the story's sentences (Kumar 2016)
+            directions=1,  # classifier: 1, or 2: each layer reads the sequence backwards too
+            pooling="last",  # classifier: last | mean | attention, what of a sequence its answer is made from
             scan_unroll=1,  # steps unrolled in one iteration of the scan
             remat_chunk=0,  # steps kept between rematerialised chunks; 0 keeps all
         )

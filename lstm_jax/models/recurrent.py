@@ -6,26 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from lstm_jax import cells, rng, unroll
-from lstm_jax.cells import initializers
-from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
-from lstm_jax.models.dropout import checked_rates, drop, drop_words
+from lstm_jax.models.dropout import checked_rates, drop
+from lstm_jax.models.stack import check_sizes, embed, make_layers, own_weights
 from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name
 
 __all__ = ["recurrent"]
-
-
-def _layer(
-    index: int, widths: Sequence[int], cell: Mapping[str, Any], rates: Mapping, dtype: Any
-) -> cells.Cell:
-    made = cells.make_cell(**cell, hidden=widths[index], layer=index, layers=len(widths), dtype=dtype)
-    if not absent(rates["weight"]):
-        made = cells.weight_drop(made, rates["weight"])
-    if not (absent(rates["zoneout_cell"]) and absent(rates["zoneout_hidden"])):
-        made = cells.zoneout(made, rates["zoneout_cell"], rates["zoneout_hidden"])
-    return made
 
 
 def recurrent(
@@ -65,14 +52,10 @@ def recurrent(
     Raises:
       UserError: an unknown name, an impossible width or rate, or a backend that cannot serve.
     """
-    check_name(dtype, DTYPES, "dtype")
-    if (vocab is None) == (input_dim is None):
-        raise UserError("a model reads either tokens (vocab=V) or features (input_dim=D): give exactly one")
-    if not hidden or min(hidden) < 1:
-        raise UserError(f"model.hidden={tuple(hidden)}: one positive width a layer, e.g. 200,200")
+    check_sizes(vocab, input_dim, hidden, dtype)
     rates = checked_rates(dropout)
     compute = DTYPES[dtype]
-    stack = tuple(_layer(i, hidden, cell, rates, compute) for i in range(len(hidden)))
+    stack = make_layers(hidden, cell, rates, compute)
     last = stack[-1].output_dim
     if tied and (vocab is None or last != embedding or outputs != vocab):
         raise UserError(
@@ -80,9 +63,7 @@ def recurrent(
             f"got {last} and embedding={embedding}; set model.embedding={last}"
         )
     backend, why = unroll.choose(stack[0], backend, chunk=remat_chunk)
-    if not init.startswith("uniform"):
-        raise UserError(f"model.init={init!r}: embedding and head start as uniform(a), e.g. uniform(0.1)")
-    weights = initializers.initializer(init).vector
+    weights = own_weights(init)
     draws_bias = str(dict(cell).get("init", "")).startswith("uniform")
 
     def init_params(key: Key) -> Params:
@@ -121,11 +102,7 @@ def recurrent(
         def stream(name: str, index: int | None = None) -> Key | None:
             return None if key is None else rng.stream(key, name, index)
 
-        x = inputs
-        if vocab is not None and jnp.issubdtype(inputs.dtype, jnp.integer):
-            x = params["embedding"][inputs]
-            x = drop_words(x, inputs, vocab, rates["embedding"], stream("embedding"))
-        x = x.astype(compute)
+        x = embed(params, inputs, vocab, rates["embedding"], stream("embedding"), compute)
         carries, traces = [], []
         for index, layer in enumerate(stack):
             rate = rates["between"] if index else rates["input"]
