@@ -1,6 +1,7 @@
-"""Many windows inside one compiled call, on one device or many: jit on a mesh, or pmap."""
+"""Many windows inside one compiled call, on one device or many: jit on a mesh, or pmap; many runs at once."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,25 +15,56 @@ from lstm_jax.registry import check_name
 from lstm_jax.state import RunData, TrainState
 from lstm_jax.tasks.base import Task
 
-__all__ = ["AXES", "AXIS", "Runner", "make_mesh", "make_runner", "place", "state_shardings"]
+__all__ = [
+    "AXES",
+    "AXIS",
+    "MEMBERS",
+    "Runner",
+    "check_batch",
+    "data_shardings",
+    "devices_for",
+    "make_members_runner",
+    "make_mesh",
+    "make_runner",
+    "place",
+    "stack_unshared",
+    "state_shardings",
+]
 
 AXIS = "batch"
-"""Name of the one mesh axis: the global batch is cut along it."""
+"""Name of the mesh axis along which the global batch is cut."""
+MEMBERS = "members"
+"""Name of the mesh axis along which runs that are trained together are cut; of length 1 for one run."""
 
 Runner = Callable[[TrainState, RunData, int], tuple[TrainState, dict[str, Array]]]
 """(state, data, windows) -> (state, sums over those windows). The state is donated."""
 
 
-def make_mesh(devices: Any = None) -> Mesh:
-    """A one-axis mesh over `devices` (all by default)."""
-    devices = jax.devices() if devices is None else devices
+def make_mesh(devices: Any = None, members: int = 1) -> Mesh:
+    """A mesh of `members` rows over `devices` (all by default): the axes MEMBERS and AXIS.
+
+    Raises:
+      UserError: the devices do not divide by `members`.
+    """
+    devices = np.asarray(jax.devices() if devices is None else devices)
+    if members < 1 or devices.size % members:
+        raise UserError(
+            f"{devices.size} devices cannot be cut into {members} along the members: "
+            "give a divisor of their number"
+        )
     # Auto: with Explicit, jax >= 0.11 demands an out_sharding at every contraction.
-    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(devices.reshape(members, -1), (MEMBERS, AXIS), axis_types=(AxisType.Auto,) * 2)
+
+
+def devices_for(members: int) -> int:
+    """The most devices along the axis of members that divide the devices and have members to train."""
+    count = jax.device_count()
+    return max(size for size in range(1, count + 1) if count % size == 0 and size <= members)
 
 
 def check_batch(task: Task, mesh: Mesh) -> None:
     """Raises UserError where the global batch does not divide over the mesh's devices."""
-    batch, devices = task.batch_sizes["train"], mesh.size
+    batch, devices = task.batch_sizes["train"], mesh.shape[AXIS]
     if batch % devices:
         lower = max(batch - batch % devices, devices)
         raise UserError(
@@ -52,7 +84,7 @@ def data_shardings(task: Task, mesh: Mesh) -> RunData:
     """A sharding for each leaf of a run's data: cut along the batch where it has one."""
     whole, rows = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     leaves = jax.tree.map(lambda _, axis: whole if axis is None else rows, task.data, task.batch_axes)
-    return RunData(leaves, whole)  # type: ignore[arg-type]
+    return RunData(leaves, whole, {})  # type: ignore[arg-type]
 
 
 def place(tree: Tree, shardings: Tree) -> Tree:
@@ -61,7 +93,7 @@ def place(tree: Tree, shardings: Tree) -> Tree:
 
 
 def _loop(update: Callable) -> Callable:
-    """Repeats `update` up to `windows` times, or until a step is not finite."""
+    """Repeats `update` up to `windows` times, or until a step is not finite (of all runs, where many)."""
     update = jax.jit(update)  # traced once, though named twice below
 
     def run(state: TrainState, data: RunData, windows: Array) -> tuple[TrainState, dict[str, Array]]:
@@ -70,7 +102,7 @@ def _loop(update: Callable) -> Callable:
 
         def more(loop: tuple) -> Array:
             done, state, _ = loop
-            return (done < windows) & (state.bad_step < 0)
+            return (done < windows) & (state.bad_step < 0).any()
 
         def body(loop: tuple) -> tuple:
             done, state, sums = loop
@@ -99,7 +131,7 @@ def _pmap_runner(update: Callable, task: Task, state: TrainState, mesh: Mesh) ->
     devices = list(mesh.devices.flat)
     axes = jax.tree.map(lambda _: None, state, is_leaf=lambda leaf: leaf is None)
     axes = axes.replace(carry=0)
-    data_axes = RunData(jax.tree.map(lambda _, axis: axis, task.data, task.batch_axes), None)  # type: ignore[arg-type]
+    data_axes = RunData(jax.tree.map(lambda _, axis: axis, task.data, task.batch_axes), None, {})  # type: ignore[arg-type]
     run = jax.pmap(
         _loop(update), AXIS, in_axes=(axes, data_axes, None), out_axes=(axes, None), devices=devices
     )
@@ -139,3 +171,72 @@ def make_runner(axis: str, update: Callable, task: Task, state: TrainState, mesh
     check_name(axis, AXES, "train.axis")
     check_batch(task, mesh)
     return AXES[axis](update, task, state, mesh)
+
+
+def stack_unshared(items: Sequence[Tree], shared: Tree) -> Tree:
+    """The trees as one: where `shared` the leaf of the first, elsewhere all of them with an axis K first."""
+    return jax.tree.map(lambda same, *leaves: leaves[0] if same else jnp.stack(leaves), shared, *items)
+
+
+MembersRunner = Callable[
+    [Sequence[TrainState], RunData, int], tuple[list[TrainState], list[dict[str, Array]]]
+]
+"""(states, data of all, windows) -> (states, sums by run)."""
+
+
+def make_members_runner(
+    update: Callable, task: Task, state: TrainState, data: RunData, shared: RunData, mesh: Mesh
+) -> MembersRunner:
+    """Compiles `update` of one run into a loop over many windows of K runs at once, under `jax.vmap`.
+
+    The runs keep step: `state.step` has no axis of members, so that runs which share their data share the
+    look-up of a window too. A run that is no longer finite goes on beside the others, to no effect on them.
+    The states are copied on their way in and out, once a call.
+
+    Args:
+      update: (state, data) -> (state, sums), of one run.
+      task, state, data: of one run, for structure and shapes.
+      shared: which leaves of the data all runs share.
+      mesh: K must divide over its axis of members.
+    """
+    state_axes = jax.tree.map(lambda _: 0, state).replace(step=None)
+    data_axes = jax.tree.map(lambda same: None if same else 0, shared)
+    loop = _loop(jax.vmap(update, in_axes=(state_axes, data_axes), out_axes=(state_axes, 0)))
+
+    def sharding(*axes: str | None) -> NamedSharding:
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    placed = jax.tree.map(lambda _: sharding(MEMBERS), state)
+    placed = placed.replace(
+        step=sharding(), carry=jax.tree.map(lambda _: sharding(MEMBERS, AXIS), state.carry)
+    )
+    batched = data_shardings(task, mesh)
+    every: Any = sharding()
+    batched = batched._replace(numbers=dict.fromkeys(data.numbers, every))
+    data_placed = jax.tree.map(
+        lambda rows, same: rows if same else sharding(MEMBERS, *rows.spec), batched, shared
+    )
+
+    @functools.partial(jax.jit, out_shardings=placed)
+    def join(states: Sequence[TrainState]) -> TrainState:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        return stacked.replace(step=states[0].step + 0)  # no alias of what the caller holds: it is donated
+
+    run = jax.jit(
+        loop, in_shardings=(placed, data_placed, sharding()), out_shardings=(placed, None), donate_argnums=0
+    )
+
+    @jax.jit
+    def part(state: TrainState, sums: dict[str, Array]) -> tuple[list, list]:
+        count = state.bad_step.shape[0]
+        states = [
+            jax.tree.map(lambda leaf: leaf[k], state.replace(step=None)).replace(step=state.step)  # noqa: B023
+            for k in range(count)
+        ]
+        return states, [{name: value[k] for name, value in sums.items()} for k in range(count)]
+
+    def runner(states: Sequence[TrainState], data: RunData, windows: int) -> Any:
+        moved, sums = run(join(states), data, jnp.asarray(windows, jnp.int32))
+        return part(moved, sums)
+
+    return runner

@@ -19,7 +19,7 @@ from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunDirectory, RunPaths
 from lstm_jax.tasks.base import Task
 
-__all__ = ["announce", "best_params", "finish", "other_lengths", "shapes", "shown"]
+__all__ = ["Evaluators", "announce", "best_params", "finish", "other_lengths", "shapes", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,23 @@ def other_lengths(task: Task, sections: Mapping[str, Any]) -> dict[int, Task]:
     return others
 
 
+class Evaluators:
+    """Evaluation of runs that share a model and differ in their data, each pass compiled once."""
+
+    def __init__(self, model: Model):
+        self._model = model
+        self._compiled: dict[tuple[str, int | None], evaluate.Evaluator] = {}
+
+    def __call__(
+        self, task: Task, split: str, params: Params, progress: Any, length: int | None = None
+    ) -> dict[str, float]:
+        """The figures of `params` on a split of `task`; `length` tells the tasks of a run apart."""
+        key = (split, length)
+        if key not in self._compiled:
+            self._compiled[key] = evaluate.make_evaluator(task, self._model, split)
+        return self._compiled[key](params, progress, task.data)
+
+
 def finish(
     c: ConfigDict,
     task: Task,
@@ -97,6 +114,7 @@ def finish(
     like: Params,
     directory: RunDirectory,
     interrupts: Interrupts,
+    evaluators: "Evaluators",
     *,
     step: int,
     host: Mapping[str, Any],
@@ -107,6 +125,7 @@ def finish(
       c, task, model, directory: of the run.
       others: the task at other lengths, see `other_lengths`.
       like: parameters that tell structure and place.
+      evaluators: of the model, compiled once for all runs that are trained together.
       interrupts: heard between compiled calls; nothing is lost, for all of this can be done again.
       step: training steps done.
       host: the host's part of the state, of which `seconds` and `solved_step` are recorded.
@@ -119,7 +138,7 @@ def finish(
 
     figures: dict[str, dict[str, dict[str, float]]] = {"static": {}}
     for split in ("valid", "test"):
-        figures["static"][split] = evaluate.make_evaluator(task, model, split)(params, listen)
+        figures["static"][split] = evaluators(task, split, params, listen)
     result = {
         "best_step": info["step"],
         "steps": step,
@@ -142,8 +161,7 @@ def finish(
         }
     if others:
         result["lengths"] = {
-            str(length): evaluate.make_evaluator(other, model, "test")(params, listen)
-            for length, other in others.items()
+            str(length): evaluators(other, "test", params, listen, length) for length, other in others.items()
         }
     _curve(task, figures["static"]["valid"], directory)
     write_result(directory.root, result)  # before what may fail: adapting can leave the finite numbers

@@ -19,7 +19,7 @@ from typing import Any
 
 from lstm_jax.errors import UserError
 
-__all__ = ["MAY_CHANGE", "RunDirectory", "RunPaths", "config_differences", "write_json"]
+__all__ = ["MAY_CHANGE", "RunDirectory", "RunPaths", "config_differences", "flat_config", "write_json"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,10 +55,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         ) from error
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_config(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of nested dicts by their dotted names."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_config(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -76,7 +77,7 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[s
 
     Tuples and lists are the same thing here, as they are in JSON; so are 1 and 1.0, but not 1 and True.
     """
-    before, after = (dict(_flat(json.loads(json.dumps(config)))) for config in (old, new))
+    before, after = (dict(flat_config(json.loads(json.dumps(config)))) for config in (old, new))
     found = {}
     for name in [*before, *(name for name in after if name not in before)]:
         a, b = before.get(name, _ABSENT), after.get(name, _ABSENT)

@@ -65,7 +65,7 @@ def test_eight_devices_train_as_one(on_devices: Callable[..., str]) -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
-    task, mesh = SimpleNamespace(batch_sizes={"train": 6}), SimpleNamespace(size=4)
+    task, mesh = SimpleNamespace(batch_sizes={"train": 6}), SimpleNamespace(shape={parallel.AXIS: 4})
     with pytest.raises(UserError, match=r"task\.batch=6 .* 4 devices.*task\.batch=4"):
         parallel.check_batch(task, mesh)
 

@@ -15,7 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax import optim, predict, tasks, train
+from lstm_jax import evaluate, models, optim, predict, tasks, train
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
@@ -63,7 +63,7 @@ def final_leaves(workdir: Path, config: ConfigDict) -> tuple[dict, dict]:
     """The last saved state by leaf name, and the host's part of it."""
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=config.train.epochs, seed=config.seed)
-    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     state, _, _ = train.compile_run(config, task, model)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         found = checkpoints.restore_latest(state)
@@ -124,10 +124,10 @@ def test_averaging_began_and_evaluation_used_the_averaged_weights(whole: Path, c
     assert not np.array_equal(leaves[".average.mean['head']['b']"], leaves[".params['head']['b']"])
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
-    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
         state, _ = checkpoints.restore_latest(train.compile_run(config, task, model)[0])
-    validate = train.evaluate.make_evaluator(task, model, "valid")
+    validate = evaluate.make_evaluator(task, model, "valid")
     last = [row for row in read_metrics(whole) if row["kind"] == "valid"][-1]
     assert validate(state.average.mean)["nats"] == pytest.approx(last["nats"], rel=1e-6)
     assert validate(state.params)["nats"] != pytest.approx(last["nats"], rel=1e-6)
@@ -161,7 +161,7 @@ def test_a_signal_during_evaluation_loses_nothing(
     whole: Path, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny(corpus)
-    real = train.evaluate.make_evaluator
+    real = evaluate.make_evaluator
     with monkeypatch.context() as patch:
 
         def make(*arguments: object) -> object:
@@ -171,7 +171,7 @@ def test_a_signal_during_evaluation_loses_nothing(
 
             return evaluator
 
-        patch.setattr(train.evaluate, "make_evaluator", make)
+        patch.setattr(evaluate, "make_evaluator", make)
         with pytest.raises(Interrupted):
             train.run(config, str(tmp_path))
     train.run(config, str(tmp_path))
@@ -286,9 +286,9 @@ def test_perplexity_depends_on_no_window(whole: Path, corpus: str, field: str, v
     config = tiny(corpus, **{field: value})
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
-    model = train.models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
+    model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     like = train.compile_run(config, task, model)[0].params
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
         params, _ = checkpoints.restore_best(like)
-    found = train.evaluate.make_evaluator(task, model, "test")(params)
+    found = evaluate.make_evaluator(task, model, "test")(params)
     assert found["nats"] == pytest.approx(read_result(whole)["figures"]["static"]["test"]["nats"], rel=2e-6)

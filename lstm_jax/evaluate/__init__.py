@@ -7,7 +7,7 @@ from lstm_jax.evaluate.dynamic import (
     gradient_statistics,
     make_dynamic_evaluator,
 )
-from lstm_jax.evaluate.static import Evaluator, make_evaluator
+from lstm_jax.evaluate.static import Evaluator, make_evaluator, make_members_evaluator
 
 __all__ = [
     "CacheEvaluator",
@@ -18,4 +18,5 @@ __all__ = [
     "make_cache_evaluator",
     "make_dynamic_evaluator",
     "make_evaluator",
+    "make_members_evaluator",
 ]

@@ -6,7 +6,8 @@ depend on neither window nor batch; the task says what more streams mean for it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,9 @@ import numpy as np
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params, Tree
 from lstm_jax.state import from_start
-from lstm_jax.tasks.base import Task
+from lstm_jax.tasks.base import Metrics, Task
 
-__all__ = ["Evaluator", "make_evaluator"]
+__all__ = ["Evaluator", "Progress", "make_evaluator", "make_members_evaluator"]
 
 STEPS_PER_CALL = 64
 """Windows in one compiled call: long enough to hide dispatch, short enough for Ctrl-C to be heard."""
@@ -31,8 +32,54 @@ def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
     """Compiles one pass over `split` ("valid" or "test") into a function of the parameters.
 
     The function takes `progress`, called with (windows done, windows in all) after each compiled call;
-    it may raise to stop. Sums are float32 within a call of at most 64 windows, float64 across calls.
+    it may raise to stop; and `data`, to be read in place of the task's own (the same task of another seed).
+    Sums are float32 within a call of at most 64 windows, float64 across calls.
     """
+    run = jax.jit(_windows(task, model, split))
+
+    def evaluate(
+        params: Params, progress: Progress | None = None, data: Tree | None = None
+    ) -> dict[str, float]:
+        carry = model.carry(params, task.batch_sizes[split])
+        totals = _totals(
+            functools.partial(run, params, task.data if data is None else data),
+            carry,
+            task.steps[split],
+            progress,
+        )
+        return _figures(task, totals)
+
+    return evaluate
+
+
+def make_members_evaluator(
+    task: Task, model: Model, split: str, shared: Tree
+) -> Callable[[Sequence[Params], Tree, Progress | None], list[dict[str, float]]]:
+    """As `make_evaluator`, of K runs at once: (params by run, data of all, progress) -> figures by run.
+
+    Args:
+      task, model, split: as there, of one run.
+      shared: for each leaf of the data whether all runs share it; the others have an axis K first.
+    """
+    axes = jax.tree.map(lambda same: None if same else 0, shared)
+    run = jax.jit(jax.vmap(_windows(task, model, split), in_axes=(0, axes, 0, None, None)))
+    join = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+    def evaluate(
+        params: Sequence[Params], data: Tree, progress: Progress | None = None
+    ) -> list[dict[str, float]]:
+        carry = join([model.carry(own, task.batch_sizes[split]) for own in params])
+        totals = _totals(functools.partial(run, join(params), data), carry, task.steps[split], progress)
+        return [
+            _figures(task, {name: (total[k], count[k]) for name, (total, count) in totals.items()})
+            for k in range(len(params))
+        ]
+
+    return evaluate
+
+
+def _windows(task: Task, model: Model, split: str) -> Callable[..., tuple[tuple, Metrics]]:
+    """(params, data, carry, first, last) -> (carry, metrics summed over the windows from first to last)."""
 
     def window(params: Params, data: Tree, carry: tuple, step: Array, bucket: int) -> tuple:
         batch = task.batch(data, split, step, bucket)
@@ -48,7 +95,6 @@ def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
         branches = [functools.partial(window, bucket=b) for b in range(len(lengths))]
         return jax.lax.switch(task.bucket(data, split, step), branches, params, data, carry, step)
 
-    @jax.jit
     def run(params: Params, data: Tree, carry: tuple, first: Array, last: Array) -> tuple:
         shapes = jax.eval_shape(one, params, data, carry, first)[1]
         sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
@@ -60,17 +106,27 @@ def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
 
         return jax.lax.fori_loop(first, last, body, (carry, sums))
 
-    def evaluate(params: Params, progress: Progress | None = None) -> dict[str, float]:
-        steps = task.steps[split]
-        carry = model.carry(params, task.batch_sizes[split])
-        totals: dict[str, np.ndarray] = {}
-        for first in range(0, steps, STEPS_PER_CALL):
-            last = min(first + STEPS_PER_CALL, steps)
-            carry, sums = run(params, task.data, carry, jnp.int32(first), jnp.int32(last))
-            for name, pair in jax.device_get(sums).items():
-                totals[name] = totals.get(name, np.zeros(2)) + np.asarray(pair, np.float64)
-            if progress is not None:
-                progress(last, steps)
-        return task.report({name: float(total / count) for name, (total, count) in totals.items()})
+    return run
 
-    return evaluate
+
+def _totals(
+    run: Callable[[tuple, Array, Array], tuple[tuple, Metrics]],
+    carry: tuple,
+    steps: int,
+    progress: Progress | None,
+) -> dict[str, np.ndarray]:
+    """The sums over `steps` windows: name -> [2] float64, or [2, K]."""
+    totals: dict[str, np.ndarray] = {}
+    for first in range(0, steps, STEPS_PER_CALL):
+        last = min(first + STEPS_PER_CALL, steps)
+        carry, sums = run(carry, jnp.int32(first), jnp.int32(last))
+        for name, pair in jax.device_get(sums).items():
+            new = np.asarray(pair, np.float64)
+            totals[name] = totals[name] + new if name in totals else new
+        if progress is not None:
+            progress(last, steps)
+    return totals
+
+
+def _figures(task: Task, totals: Mapping[str, Any]) -> dict[str, float]:
+    return task.report({name: float(total / count) for name, (total, count) in totals.items()})

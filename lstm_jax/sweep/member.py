@@ -1,11 +1,12 @@
-"""One member of a sweep, trained in this process: its words go to its log, its failure to its file."""
+"""Members of a sweep, trained in this process: their words go to their logs, failures to their files."""
 
 import contextlib
+import functools
 import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,7 +17,14 @@ from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.sweep.directory import drop_checkpoints, record_failure
 
-__all__ = ["Job", "share_compiles", "stoppable", "train_member"]
+__all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "train_members"]
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[str, str], None]
+"""Called with the name of a member and its status, "finished" or "failed", when it has ended."""
+PATIENCE = 30.0
+"""Least seconds between the saves of members that are trained together: each save is one a member."""
 
 
 class Job(NamedTuple):
@@ -108,7 +116,7 @@ def train_member(job: Job) -> str:
             raise
         except Exception as error:
             if not isinstance(error, UserError):
-                logging.getLogger(__name__).exception("%s failed", job.name)
+                _log.exception("%s failed", job.name)
             record_failure(directory, error)
             print(f"error: {error}")
             return "failed"
@@ -117,3 +125,66 @@ def train_member(job: Job) -> str:
     (directory / "failure.json").unlink(missing_ok=True)
     drop_checkpoints(directory, job.keep)
     return "finished"
+
+
+def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
+    """Trains the members of one `crew.signature` at once, or goes on with them.
+
+    Where that cannot be done (one of them has a bad config, or they do not fit into memory) it is tried with
+    each half of them, in the end with each by itself; one whose numbers are not finite stops no other.
+
+    Args:
+      jobs: one a member.
+      report: hears of each that has ended.
+      member_devices: see `crew.together`.
+
+    Raises:
+      Interrupted, UserError: as `train_member`.
+    """
+    if len(jobs) == 1:
+        report(jobs[0].name, train_member(jobs[0]))
+        return
+    from lstm_jax import train
+
+    share_compiles(jobs[0].compiled)
+    for job in jobs:
+        Path(job.directory).mkdir(parents=True, exist_ok=True)
+    reported: set[str] = set()
+
+    def ended(index: int, outcome: dict[str, Any] | UserError) -> None:
+        job = jobs[index]
+        if isinstance(outcome, UserError):
+            record_failure(job.directory, outcome)
+            with _into(Path(job.directory) / "run.log"):
+                print(f"error: {outcome}")
+        else:
+            (Path(job.directory) / "failure.json").unlink(missing_ok=True)
+        reported.add(job.name)
+        report(job.name, "failed" if isinstance(outcome, UserError) else "finished")
+
+    reason = ""
+    try:
+        outcomes = train.run_together(
+            [ConfigDict(job.config) for job in jobs],
+            [job.directory for job in jobs],
+            asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
+            ended=ended,
+            member_devices=member_devices,
+            patience=PATIENCE,
+        )
+    except Interrupted:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    finally:
+        gc.collect()
+    if not reason:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if not isinstance(outcome, UserError):
+                drop_checkpoints(job.directory, job.keep)
+        return
+    left = [job for job in jobs if job.name not in reported]
+    _log.warning("%d members cannot be trained together: %s; trying half of them", len(left), reason[:300])
+    middle = max(1, len(left) // 2)
+    for half in filter(None, (left[:middle], left[middle:])):
+        train_members(half, report, member_devices)

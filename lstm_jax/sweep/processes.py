@@ -1,4 +1,7 @@
-"""Members in worker processes, one at a time each; a worker that dies takes one member with it."""
+"""Members in worker processes, each with one of them in hand, or some that are trained together.
+
+A worker that dies takes with it what it has in hand, and nothing else.
+"""
 
 import contextlib
 import glob
@@ -9,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +22,7 @@ from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job
 
-__all__ = ["cores", "processes"]
+__all__ = ["accelerators", "cores", "processes"]
 
 
 def cores() -> list[int]:
@@ -29,7 +32,7 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _devices() -> list[str]:
+def accelerators() -> list[str]:
     """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; asked without taking one."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -41,7 +44,7 @@ class _Worker:
     """A worker process with its share of the cores, and of the GPUs where there are any."""
 
     def __init__(self, index: int, workers: int, log: BinaryIO):
-        every, devices = cores(), _devices()
+        every, devices = cores(), accelerators()
         mine = every[index::workers] or [every[index % len(every)]]
         root = str(Path(lstm_jax.__file__).parent.parent)
         environment = os.environ | {
@@ -60,23 +63,23 @@ class _Worker:
             start_new_session=True,  # Ctrl-C on the terminal is the parent's to pass on
         )
 
-    def train(self, job: Job) -> str:
-        """The status that the worker answers.
+    def train(self, unit: Sequence[Job]) -> Iterator[tuple[str, str]]:
+        """The name and status of each job, as the worker answers.
 
         Raises:
           EOFError: it died.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            pickle.dump(job, self.process.stdin)
+            pickle.dump(list(unit), self.process.stdin)
             self.process.stdin.flush()
         except BrokenPipeError as error:
             raise EOFError from error
-        try:
-            _, status = pickle.load(self.process.stdout)
-        except pickle.UnpicklingError as error:
-            raise EOFError from error
-        return status
+        for _ in unit:
+            try:
+                yield pickle.load(self.process.stdout)
+            except pickle.UnpicklingError as error:
+                raise EOFError from error
 
     def end(self) -> int:
         """Ends its input, so that it stops when it has nothing in hand; returns its exit status."""
@@ -93,12 +96,12 @@ class _Worker:
 
 
 class _Crew:
-    """The workers, each served by a thread that hands it one job after the other."""
+    """The workers, each served by a thread that hands it one unit of jobs after the other."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int, board: Board, log: BinaryIO):
-        self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        for job in jobs:
-            self._queue.put(job)
+    def __init__(self, units: Sequence[Sequence[Job]], workers: int, board: Board, log: BinaryIO):
+        self._queue: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
+        for unit in units:
+            self._queue.put(unit)
         self._board, self._log, self._size = board, log, workers
         self._stopping = threading.Event()
         self._workers: dict[int, _Worker] = {}
@@ -112,22 +115,30 @@ class _Crew:
         try:
             while not self._stopping.is_set():
                 try:
-                    job = self._queue.get_nowait()
+                    unit = self._queue.get_nowait()
                 except queue.Empty:
                     break
                 worker = self._worker(index)
                 if worker is None:
                     return
-                self._board.started(job.name)
+                left = {job.name: job for job in unit}
+                for name in left:
+                    self._board.started(name)
                 try:
-                    state = worker.train(job)
+                    for name, state in worker.train(unit):
+                        del left[name]
+                        self._board.ended(name, state)
                 except EOFError:
                     died = worker.end()
                     if self._stopping.is_set():
                         return
-                    record_failure(job.directory, _cause_of_death(died, self._log.name))
-                    state = "failed"
-                self._board.ended(job.name, state)
+                    if len(left) > 1:  # each by itself: most will not die
+                        for job in left.values():
+                            self._queue.put([job])
+                        continue
+                    for name, job in left.items():
+                        record_failure(job.directory, _cause_of_death(died, self._log.name))
+                        self._board.ended(name, "failed")
             if (last := self._workers.get(index)) is not None:
                 last.end()
         except BaseException as error:  # a full disk, as a rule: the others stop too
@@ -168,17 +179,17 @@ def _cause_of_death(status: int, log: str) -> str:
     return f"the worker process ended with status {status}; see {log}"
 
 
-def processes(jobs: Sequence[Job], workers: int, board: Board) -> None:
-    """Trains the jobs in `workers` processes, each with its share of the cores (and of the GPUs).
+def processes(units: Sequence[Sequence[Job]], workers: int, board: Board) -> None:
+    """Trains the units in `workers` processes, each with its share of the cores (and of the GPUs).
 
     Ctrl-C or SIGTERM lets every worker save what it has in hand; a second one kills them.
 
     Raises:
       Interrupted: a signal came.
     """
-    log_path = Path(jobs[0].directory).parent.parent / "workers.log"
+    log_path = Path(units[0][0].directory).parent.parent / "workers.log"
     with open(log_path, "ab") as log:
-        crew = _Crew(jobs, workers, board, log)
+        crew = _Crew(units, workers, board, log)
         try:
             crew.join()
         except BaseException as first:

@@ -11,10 +11,12 @@ from lstm_jax.run_directory import RunDirectory
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status
-from lstm_jax.sweep.member import Job, stoppable, train_member
-from lstm_jax.sweep.processes import cores, processes
+from lstm_jax.sweep.measure import choose_faster
+from lstm_jax.sweep.member import Job, stoppable, train_members
+from lstm_jax.sweep.processes import accelerators, cores, processes
+from lstm_jax.sweep.units import MOST, apart, group, share_out
 
-__all__ = ["MODES", "Outcome", "choose", "run"]
+__all__ = ["MODES", "How", "Mode", "Outcome", "choose", "run"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,36 +33,107 @@ class Outcome(NamedTuple):
     failed: dict[str, str]
 
 
-def sequential(jobs: Sequence[Job], workers: int, board: Board) -> None:
-    """One after the other in this process."""
-    for job in jobs:
-        board.started(job.name)
-        board.ended(job.name, train_member(job))
+def in_process(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+    """One unit after the other in this process."""
+    for unit in units:
+        for job in unit:
+            board.started(job.name)
+        train_members(unit, board.ended, how.member_devices)
 
 
-MODES: dict[str, Callable[[Sequence[Job], int, Board], None]] = {
-    "sequential": sequential,
-    "processes": processes,
+def in_workers(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+    """The units in worker processes, or in this one where there is only one worker."""
+    if how.workers == 1:
+        in_process(units, how, board)
+    else:
+        processes(units, how.workers, board)
+
+
+def _in_processes(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+    processes(units, how.workers, board)
+
+
+class How(NamedTuple):
+    """How the members are trained.
+
+    Attributes:
+      mode: a name of MODES.
+      workers: processes; 1: this one.
+      together: the most members trained at once.
+      member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
+      why: for the log.
+    """
+
+    mode: str
+    workers: int = 1
+    together: int = 1
+    member_devices: int = 0
+    why: str = "as asked"
+
+
+class Mode(NamedTuple):
+    """A way to train members.
+
+    Attributes:
+      train: (units, how, board) -> when all have ended; Interrupted passes through.
+      at_once: whether a unit is several members, as many as can share a program; else each is by itself.
+      workers: the most worker processes for (jobs asked for, cores), before there are fewer units.
+    """
+
+    train: Callable[[Sequence[Sequence[Job]], How, Board], None]
+    at_once: bool
+    workers: Callable[[int, int], int]
+
+
+MODES: dict[str, Mode] = {
+    "sequential": Mode(in_process, False, lambda jobs, cores: 1),
+    "processes": Mode(_in_processes, False, lambda jobs, cores: jobs or cores),
+    "vmap": Mode(in_workers, True, lambda jobs, cores: jobs or 1),
 }
-"""How the members are trained: (jobs, workers, board) -> when all are done; Interrupted passes through."""
+"""How the members are trained."""
 
 
-def choose(mode: str, jobs: int, members: int) -> tuple[str, int, str]:
-    """(mode, workers, why) for `members` members; "auto" takes processes where there are cores for them.
+def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Job]]]:
+    """What `how` comes to for these jobs, and the units to train. "auto" measures where there is a choice.
+
+    Args:
+      jobs: what is left to train.
+      how: as asked; its workers are not read.
+      asked: worker processes asked for, 0: as many as the mode wants.
 
     Raises:
-      UserError: an unknown mode, or a negative number of workers.
+      UserError: the members cannot be trained.
     """
-    check_name(mode, ["auto", *MODES], "sweep mode")
-    if jobs < 0:
-        raise UserError(f"--jobs={jobs}: give the number of worker processes, or 0 for one a core")
-    most = len(cores())
-    workers = min(jobs or most, members)
-    if mode == "auto":
-        if workers > 1:
-            return "processes", workers, f"auto: {members} members to train, {most} cores"
-        return "sequential", 1, "auto: one worker is enough"
-    return mode, max(1, workers) if mode == "processes" else 1, "as asked"
+    if how.mode != "auto":
+        mode = MODES[how.mode]
+        workers = max(1, min(mode.workers(asked, len(cores())), len(jobs)))
+        units = share_out(group(jobs), workers, how.together) if mode.at_once else apart(jobs)
+        return how._replace(workers=max(1, min(workers, len(units)))), units
+    workers = 1 if accelerators() else min(asked or len(cores()), len(jobs))
+    alone = "processes" if workers > 1 else "sequential"
+    how = how._replace(workers=workers)
+    groups = group(jobs)
+    largest = max(groups, key=len)
+    work = max(_windows(job) for job in largest) * len(largest)
+    if len(largest) == 1:
+        return how._replace(mode=alone, why="auto: no two members can share a program"), apart(jobs)
+    if work < WORTH_MEASURING:
+        return how._replace(mode=alone, why="auto: too little to train to be worth measuring"), apart(jobs)
+    shares = share_out([largest], workers, how.together)[:workers]
+    every = cores()
+    pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+    at_once = pace.together > pace.apart
+    units = share_out(groups, workers, how.together) if at_once else apart(jobs)
+    return how._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), units
+
+
+def _windows(job: Job) -> int:
+    """About how many windows a run has; 0 where its config does not tell."""
+    return job.config["train"]["epochs"] * job.config["task"].get("epoch_steps", WORTH_MEASURING)
+
+
+WORTH_MEASURING = 5_000
+"""Windows of a group in all under which "auto" does not measure: two compiles would take longer."""
 
 
 def run(
@@ -69,6 +142,8 @@ def run(
     *,
     mode: str = "auto",
     jobs: int = 0,
+    together: int = MOST,
+    member_devices: int = 0,
     keep: str = "best",
     retry: bool = False,
     config_file: str = "",
@@ -82,8 +157,10 @@ def run(
     Args:
       sweep: what to train.
       directory: of the sweep; made when missing.
-      mode: a name of MODES, or "auto".
-      jobs: worker processes; 0 is one a core.
+      mode: a name of MODES, or "auto", which measures and takes the faster.
+      jobs: worker processes; 0 is one a core, and for "vmap" this process alone.
+      together: the most members that are trained at once.
+      member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
       keep: checkpoints of a finished member that stay, a name of KEEP.
       retry: train the failed ones again.
       config_file: for the record.
@@ -93,8 +170,15 @@ def run(
       Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     check_name(keep, KEEP, "value of --keep:")
+    check_name(mode, ["auto", *MODES], "sweep mode")
+    for name, value, least in (
+        ("jobs", jobs, 0),
+        ("together", together, 1),
+        ("member_devices", member_devices, 0),
+    ):
+        if value < least:
+            raise UserError(f"--{name}={value} is not possible: it must be {least} or more")
     paths = SweepPaths(directory)
-    choose(mode, jobs, 1)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
         paths.guard(sweep, config_file)
         todo = []
@@ -108,13 +192,16 @@ def run(
                 continue
             todo.append(Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled)))
         if todo:
-            chosen, workers, why = choose(mode, jobs, len(todo))
-            _log.info(
-                "%d of %d members to train; mode %s, %d worker(s) (%s); directory %s",
-                len(todo), len(sweep.members), chosen, workers, why, paths.root,
-            )  # fmt: skip
-            with stoppable(), Board(paths, sweep.members, sweep.metric) as board:
-                lookup(MODES, chosen, "sweep mode")(todo, workers, board)
+            with stoppable():
+                asked = How(mode, together=together, member_devices=member_devices)
+                how, units = choose(todo, asked, jobs)
+                _log.info(
+                    "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
+                    len(todo), len(sweep.members), how.mode, how.workers, _in_units(units), how.why,
+                    paths.root,
+                )  # fmt: skip
+                with Board(paths, sweep.members, sweep.metric) as board:
+                    lookup(MODES, how.mode, "sweep mode").train(units, how, board)
         states = {member.name: status(paths.member(member.name)) for member in sweep.members}
         failed = {
             name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
@@ -122,3 +209,10 @@ def run(
             if state == "failed"
         }
         return Outcome([name for name, state in states.items() if state == "finished"], failed)
+
+
+def _in_units(units: Sequence[Sequence[Job]]) -> str:
+    sizes = [len(unit) for unit in units]
+    if max(sizes) == 1:
+        return "each by itself"
+    return f"in {len(units)} groups of {min(sizes)} to {max(sizes)}" if len(units) > 1 else "all at once"

@@ -1,6 +1,7 @@
 """A worker process of a sweep: `python -m lstm_jax.sweep.worker CORES`; jobs come in, statuses go out.
 
-Both are pickles, on the standard input and output. When the input ends, as it does when the parent is
+Both are pickles, on the standard input and output: a list of jobs that are trained together, and for each of
+them its name and status when it has ended. When the input ends, as it does when the parent is
 killed, the run in hand saves and stops.
 """
 
@@ -41,18 +42,22 @@ def main(cores: str) -> int:
 
     from lstm_jax.interrupts import Interrupted
     from lstm_jax.quiet import quiet_libraries
-    from lstm_jax.sweep.member import stoppable, train_member
+    from lstm_jax.sweep.member import stoppable, train_members
 
     quiet_libraries()
     jobs: queue.Queue[Any] = queue.Queue()
     busy = threading.Event()
+
+    def report(name: str, status: str) -> None:
+        pickle.dump((name, status), replies)
+        replies.flush()
+
     try:
         with stoppable():
             threading.Thread(target=_read, args=(jobs, busy), daemon=True).start()
-            while (job := jobs.get()) is not None:
+            while (unit := jobs.get()) is not None:
                 busy.set()
-                pickle.dump((job.name, train_member(job)), replies)
-                replies.flush()
+                train_members(unit, report)
                 busy.clear()
     except Interrupted as stop:
         return 128 + stop.signum

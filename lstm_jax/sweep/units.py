@@ -1,0 +1,48 @@
+"""What is trained at once: the members of a sweep that can share a program, shared out over the workers."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lstm_jax.run_directory import RunPaths
+from lstm_jax.sweep.member import Job
+
+__all__ = ["MOST", "apart", "group", "share_out"]
+
+MOST = 64
+"""Members trained at once, unless asked for otherwise: beyond, memory grows and little is won."""
+
+
+def apart(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Each member by itself."""
+    return [[job] for job in jobs]
+
+
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The members by what they must have in common to be trained at once, in the order of their first ones.
+
+    That is a `crew.signature`, and the step at which they stopped.
+    """
+    from lstm_jax.crew import signature  # takes jax along
+
+    found: dict[tuple, list[Job]] = {}
+    for job in jobs:
+        found.setdefault((signature(job.config), _saved_step(job.directory)), []).append(job)
+    return list(found.values())
+
+
+def share_out(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST) -> list[list[Job]]:
+    """The groups cut so that every worker has a part of each, and none has more than `most` members."""
+    units = []
+    for members in groups:
+        parts = max(min(workers, len(members)), -(-len(members) // most))
+        size = -(-len(members) // parts)
+        units += [list(members[first : first + size]) for first in range(0, len(members), size)]
+    return units
+
+
+def _saved_step(directory: str | os.PathLike[str]) -> int:
+    """The step of the newest checkpoint as its name tells it, -1 where there is none; opens nothing."""
+    latest = Path(RunPaths(directory).checkpoints) / "latest"
+    names = [entry.name for entry in latest.iterdir()] if latest.is_dir() else []
+    return max((int(name) for name in names if name.isdigit()), default=-1)

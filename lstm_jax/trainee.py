@@ -1,0 +1,244 @@
+"""The host's part of one run in training: its directory, checkpoints and records, and what it has come to."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lstm_jax import optim, results
+from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.errors import UserError
+from lstm_jax.events import Calendar
+from lstm_jax.interrupts import Interrupts
+from lstm_jax.metrics import Recorder
+from lstm_jax.models import Model
+from lstm_jax.run_directory import RunDirectory
+from lstm_jax.state import TrainState
+from lstm_jax.tasks.base import Task
+
+__all__ = ["Trainee"]
+
+_log = logging.getLogger(__name__)
+
+NEW_RUN: dict[str, Any] = {
+    "history": [],
+    "best": math.inf,
+    "best_step": 0,
+    "evaluated": 0,
+    "solved_step": None,
+    "seconds": 0.0,
+}
+"""The host's part of the state: validation losses so far, the least of them and its step, the last step that
+was evaluated, the first whose figures solved the task, and the seconds of training so far."""
+
+Aside = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+class Trainee:
+    """One run in training. Use it as a context manager: leaving it closes its files.
+
+    Args:
+      c: the run's config.
+      task, others, model: of the run; `others` see `results.other_lengths`.
+      fresh: the state before the first step; replaced by the latest good checkpoint's.
+      workdir: of the run.
+      calendar: when things are due.
+      aside: entered around whatever the run says, e.g. to send it to a log of its own.
+      patience: least seconds between saves; what is not saved is done again after a kill. 0: each save that
+        is due is made.
+
+    Attributes:
+      state: the state as it stands.
+      host: see NEW_RUN.
+      failure: why the run had to stop, or None.
+
+    Raises:
+      UserError: the directory is in use or another run's, or its checkpoints cannot be read.
+    """
+
+    def __init__(
+        self,
+        c: ConfigDict,
+        task: Task,
+        others: Mapping[int, Task],
+        model: Model,
+        fresh: TrainState,
+        workdir: str,
+        calendar: Calendar,
+        *,
+        aside: Aside = contextlib.nullcontext,
+        patience: float = 0.0,
+    ):
+        self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
+        self.aside, self.patience = aside, patience
+        self.failure: UserError | None = None
+        self._like = results.shapes(fresh.params)  # the state itself is given away to the compiled loop
+        self._best: tuple | None = None
+        self._saved, self._saved_at = -1, time.monotonic()
+        with contextlib.ExitStack() as stack:
+            self.directory = stack.enter_context(RunDirectory(workdir))
+            self.directory.guard(c.to_dict())
+            with aside():
+                self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, c.train.keep))
+                self.recorder = stack.enter_context(
+                    Recorder(self.directory.root, tensorboard=c.train.tensorboard)
+                )
+                results.announce(task, model, fresh.params, self.directory)
+                found = self.checkpoints.restore_latest(fresh)
+                self.state: TrainState = fresh if found is None else found[0]
+                self.host = NEW_RUN | (found[1] if found else {})
+                self.recorder.rewind(self.step, self.host["evaluated"])
+                if self.step:
+                    _log.info(
+                        "going on from step %d of %d in %s", self.step, calendar.total, self.directory.root
+                    )
+            self._open = stack.pop_all()
+
+    @property
+    def step(self) -> int:
+        """Windows done."""
+        return int(self.state.step)
+
+    def finished(self) -> bool:
+        """Whether there is nothing more to train: the last step, the task solved, or patience at its end."""
+        if self.step == self.calendar.total:
+            return True
+        if self.c.train.stop_when_solved and self.host["solved_step"] is not None:
+            return True
+        history = self.host["history"]
+        if not self.c.train.patience or not history:
+            return False
+        finite = [math.inf if math.isnan(loss) else loss for loss in history]
+        return len(finite) - 1 - finite.index(min(finite)) >= self.c.train.patience
+
+    def evaluation_due(self) -> bool:
+        """Whether the state is to be evaluated before the run goes on."""
+        return self.calendar.evaluation_due(self.step) and self.host["evaluated"] < self.step
+
+    def judge(self, figures: Mapping[str, float]) -> str:
+        """Records an evaluation of the state, begins averaging where that is due, and saves.
+
+        Returns:
+          One line about it.
+        """
+        step = self.step
+        self.host = judged(self.host, step, self.task, figures)
+        self.recorder.write(step, "valid", epoch=self.calendar.epochs_done(step), **figures)
+        if self.host["best_step"] == step:
+            self._best = (step, self.state.evaluation_params(), dict(figures))
+        self.state = begin_averaging(self.c, self.state, self.host)
+        self.save(force=self.finished())
+        return summary(self.calendar, step, figures, self.host)
+
+    def learning_rate(self) -> float:
+        """Sets the learning rate of the next windows, and returns it."""
+        rate = optim.learning_rate(
+            self.calendar.epoch(self.step), self.host["history"], self.c.train.epochs, **self.c.optim
+        )
+        self.state = self.state.replace(opt_state=optim.set_learning_rate(self.state.opt_state, rate))
+        return rate
+
+    def advance(
+        self, state: TrainState, sums: Mapping[str, float], seconds: float, rate: float
+    ) -> dict[str, float]:
+        """Takes the state after some windows and records their sums; saves where that is due.
+
+        Args:
+          state: the new one.
+          sums: see `state.make_update`, as Python numbers.
+          seconds: this run's share of the time that they took.
+          rate: the learning rate.
+
+        Returns:
+          The row of the metrics.
+
+        Raises:
+          UserError: a loss or gradient that is not finite; the checkpoints before it stand.
+        """
+        if int(state.bad_step) >= 0:
+            if self.patience:  # what is not on the disk yet is good still: `self.state` is the one before
+                self.save(force=True)
+            self.checkpoints.wait()
+            raise UserError(
+                f"the loss or its gradient was not finite at step {int(state.bad_step)}: the checkpoints "
+                "before it stand; start in another --workdir with a smaller optim.learning_rate or a smaller "
+                "optim.clip"
+            )
+        self.state = state
+        step = self.step
+        self.host = self.host | {"seconds": self.host["seconds"] + seconds}
+        row = train_row(self.task, dict(sums), seconds)
+        self.recorder.write(step, "train", epoch=self.calendar.epochs_done(step), learning_rate=rate, **row)
+        if self.calendar.save_due(step) and not self.calendar.evaluation_due(step):
+            self.save()
+        return row
+
+    def save(self, *, force: bool = False) -> None:
+        """Saves the best parameters and the state, if it is time; in the background."""
+        if not force and time.monotonic() - self._saved_at < self.patience:
+            return
+        if self._best is not None:
+            self.checkpoints.save_best(*self._best)
+            self._best = None
+        self.checkpoints.save_latest(self.step, self.state, self.host)
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> "Trainee":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def finish(self, interrupts: Interrupts, evaluators: results.Evaluators) -> dict[str, Any]:
+        """Final figures, pictures and result.json; see `results.finish`."""
+        return results.finish(
+            self.c,
+            self.task,
+            self.others,
+            self.model,
+            self._like,
+            self.directory,
+            interrupts,
+            evaluators,
+            step=self.step,
+            host=self.host,
+        )
+
+
+def judged(host: dict[str, Any], step: int, task: Task, figures: Mapping[str, float]) -> dict[str, Any]:
+    """The host's state after an evaluation at `step`; a NaN is never the best and solves nothing."""
+    loss = figures[next(iter(task.chance))]
+    host = host | {"history": [*host["history"], loss], "evaluated": step}
+    if host["solved_step"] is None and task.solved and all(c.met(figures) for c in task.solved):
+        host = host | {"solved_step": step}
+    return host | {"best": loss, "best_step": step} if loss < host["best"] else host
+
+
+def begin_averaging(c: ConfigDict, state: TrainState, host: dict[str, Any]) -> TrainState:
+    """Switches averaging on once validation has been non-monotone for long enough; never off."""
+    if not c.optim.average or bool(state.averaging):
+        return state
+    if optim.averaging_from(host["history"], c.optim.average_after) is None:
+        return state
+    _log.info("averaging the weights from step %d on", int(state.step))
+    return state.replace(averaging=~state.averaging)
+
+
+def train_row(task: Task, sums: dict[str, float], seconds: float) -> dict[str, float]:
+    """What a training row says of the windows since the last one: token-weighted means."""
+    tokens, windows = sums.pop("tokens"), sums.pop("windows")
+    norm = sums.pop("gradient_norm") / windows
+    means = {name: value / tokens for name, value in sums.items()}
+    figures = task.report({next(iter(task.chance)): means.pop("task")})
+    return {**means, **figures, "gradient_norm": norm, "tokens_per_second": tokens / seconds}
+
+
+def summary(calendar: Calendar, step: int, figures: Mapping[str, float], host: Mapping[str, Any]) -> str:
+    """One line about an evaluation."""
+    mark = " (best)" if host["best_step"] == step else ""
+    shown = ", ".join(f"{name} {figures[name]:.4g}" for name in results.shown(figures))
+    return f"epoch {calendar.epochs_done(step):.2f}, step {step}: valid {shown}{mark}"

@@ -1,0 +1,202 @@
+"""Members trained at once under `jax.vmap`: their numbers are those of each trained by itself."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_sweep_run import sweep as diverging
+from test_sweep_run import tiny
+from test_train import corpus  # noqa: F401  a fixture
+from test_train import tiny as tiny_text
+
+from lstm_jax import crew, train
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
+from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.sweep.define import Sweep, expand
+from lstm_jax.sweep.directory import SweepPaths, read_failure
+from lstm_jax.sweep.run import run
+
+CLOSE = dict(rel=1e-3, abs=1e-6)
+"""Sums of float32 in another order, whose differences grow over a few dozen steps of training."""
+
+
+def assert_equal_runs(one: Path, other: Path, sweep: Sweep) -> None:
+    """Every figure of every row and of the result, up to rounding; steps and what was solved exactly."""
+    for member in sweep.members:
+        a, b = (SweepPaths(directory).member(member.name) for directory in (one, other))
+        for row, like in zip(read_metrics(a), read_metrics(b), strict=True):
+            assert row.keys() == like.keys()
+            for name in row.keys() - {"tokens_per_second", "kind"}:
+                assert row[name] == pytest.approx(like[name], **CLOSE), (member.name, row["step"], name)
+        mine, theirs = read_result(a), read_result(b)
+        for split, figures in theirs["figures"]["static"].items():
+            assert mine["figures"]["static"][split] == pytest.approx(figures, **CLOSE), member.name
+        for name in ("best_step", "steps", "parameters", "solved_step"):
+            assert mine.get(name) == theirs.get(name), (member.name, name)
+
+
+def rich() -> Sweep:
+    """All that members of one program may differ in."""
+    config = tiny()
+    config.optim.update(clip=1.0, name="adam", schedule="plateau", decay_factor=1.5)
+    config.train.epochs = 3
+    settings = [
+        {"model.cell.forget_bias": "chrono(9)", "optim.learning_rate": 0.03, "optim.clip": 0.2},
+        {"model.cell.forget_bias": "0", "model.dropout.output": 0.3, "model.dropout.weight": 0.2},
+        {"model.cell.init": "torch", "objective.l2": 0.01, "optim.schedule": "constant", "objective.ar": 0.1},
+        {"model.dropout.input": 0.5, "objective.l1": 0.001, "optim.decay_factor": 2.0},
+    ]
+    return expand(config, {"list": settings, "seeds": [3]})
+
+
+def test_everything_that_may_differ_is_as_in_a_run_by_itself(tmp_path):
+    sweep = rich()
+    assert len({crew.signature(member.config.to_dict()) for member in sweep.members}) == 1
+    for mode in ("sequential", "vmap"):
+        outcome = run(sweep, tmp_path / mode, mode=mode)
+        assert len(outcome.finished) == len(sweep.members) == 4
+    assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", sweep)
+
+
+def test_a_text_with_all_that_training_has(corpus, tmp_path):  # noqa: F811
+    config = tiny_text(corpus, **{"train.epochs": 1, "task.window_jitter": 0.0})
+    sweep = expand(config, {"grid": {"optim.learning_rate": [3.0, 1.0]}, "seeds": 1})
+    for mode in ("sequential", "vmap"):
+        run(sweep, tmp_path / mode, mode=mode)
+    assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", sweep)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("model.hidden", (5,)),
+        ("model.cell.name", "gru"),
+        ("task.length", 4),
+        ("optim.name", "adam"),
+        ("optim.clip", 1.0),
+        ("optim.beta1", 0.5),
+        ("model.dropout.locked", True),
+        ("model.dropout.zoneout_cell", 0.1),
+        ("train.epochs", 3),
+    ],
+)
+def test_what_is_of_another_program_is_kept_apart(field, value):
+    one = tiny().to_dict()
+    other = expand(tiny(), {"list": [{field: value}]}).members[0].config.to_dict()
+    assert crew.signature(one) != crew.signature(other)
+
+
+def test_what_the_optimizer_keeps_is_apart_where_it_is_absent():
+    def signature(**fields: Any) -> tuple:
+        return crew.signature(expand(tiny(), {"list": [fields]}).members[0].config.to_dict())
+
+    decoupled = {"objective.penalty": "decoupled"}
+    assert signature(**decoupled) != signature(**decoupled, **{"objective.l2": 0.1})
+    assert signature(**{"objective.l2": 0.2}) == signature(**{"objective.l2": 0.1})
+    frozen = {"model.cell.forget_bias_trainable": False}
+    chrono = {"model.cell.forget_bias": "chrono(9)"}
+    assert signature(**frozen) != signature(**frozen, **chrono)
+    assert signature() == signature(**chrono)
+
+
+def test_one_that_diverges_is_fenced_off(tmp_path):
+    """Two of four have a learning rate of 1e30: they fail, say why, and touch no other."""
+    for mode in ("sequential", "vmap"):
+        outcome = run(diverging(), tmp_path / mode, mode=mode)
+        assert [name.split(",")[0] for name in outcome.finished] == ["learning_rate=0.1"] * 2
+        assert all("not finite at step" in reason for reason in outcome.failed.values())
+    failures = [
+        [read_failure(SweepPaths(tmp_path / mode).member(name)) for name in outcome.failed]
+        for mode in ("sequential", "vmap")
+    ]
+    assert [f["error"] for f in failures[0]] == [f["error"] for f in failures[1]]
+    good = diverging()._replace(members=diverging().members[:2])
+    assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", good)
+
+
+def test_stopped_and_gone_on_with_it_is_bit_for_bit_the_same(tmp_path, monkeypatch):
+    sweep = rich()._replace(members=rich().members[:3])
+    write, count = Recorder.write, []
+
+    def interrupting(self: Recorder, step: int, kind: str, **values: object) -> None:
+        write(self, step, kind, **values)
+        count.append(kind)
+        if len(count) == 3 * 4:  # in the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run(sweep, tmp_path / "whole", mode="vmap")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "write", interrupting)
+        with pytest.raises(Interrupted):
+            run(sweep, tmp_path / "stopped", mode="vmap")
+    assert not list((tmp_path / "stopped").glob("members/*/result.json"))
+    outcome = run(sweep, tmp_path / "stopped", mode="vmap")
+    assert len(outcome.finished) == 3
+    for member in sweep.members:
+        whole, stopped = (SweepPaths(tmp_path / name).member(member.name) for name in ("whole", "stopped"))
+        assert "going on from step" in (stopped / "run.log").read_text()
+        assert read_result(whole)["figures"] == read_result(stopped)["figures"]
+        rows, like = read_metrics(stopped), read_metrics(whole)
+        assert [row.get("nats") for row in rows] == [row.get("nats") for row in like]
+
+
+def test_one_that_cannot_be_trained_at_all_leaves_the_others(tmp_path):
+    """What is wrong with a directory is found before anything is trained together: the group is halved."""
+    sweep = expand(tiny(), {"seeds": 3})
+    broken = SweepPaths(tmp_path).member(sweep.members[1].name)
+    (broken / "checkpoints" / "latest" / "4").mkdir(parents=True)  # checkpoints, and no config
+    outcome = run(sweep, tmp_path, mode="vmap")
+    assert len(outcome.finished) == 2
+    assert "no config.json" in outcome.failed[sweep.members[1].name]
+
+
+def test_solved_members_leave_early(tmp_path):
+    config = tiny()
+    config.train.update(epochs=6, stop_when_solved=True)
+    config.optim.update(name="adam", clip=1.0)
+    config.task.update(length=1, symbols=2, epoch_steps=20)
+    sweep = expand(config, {"grid": {"optim.learning_rate": [0.05, 0.0]}, "seeds": 2})
+    for mode in ("sequential", "vmap"):
+        run(sweep, tmp_path / mode, mode=mode)
+    steps = [read_result(SweepPaths(tmp_path / "vmap").member(m.name))["steps"] for m in sweep.members]
+    assert steps[2:] == [120, 120] and max(steps[:2]) < 120
+    assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", sweep)
+
+
+MESH = """
+import jax
+from test_sweep_run import tiny
+from lstm_jax.sweep.define import expand
+from lstm_jax.sweep.run import run
+
+config = tiny()
+config.optim.clip = 1.0
+config.train.tensorboard = False
+sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
+assert len(sweep.members) == 16 and jax.device_count() == 8
+run(sweep, "WORKDIR", mode="vmap", member_devices=4)
+"""
+
+
+def test_sixteen_members_over_a_mesh_of_four_by_two(on_devices: Callable[..., str], tmp_path):
+    on_devices(MESH.replace("WORKDIR", str(tmp_path / "mesh")))
+    config = tiny()
+    config.optim.clip = 1.0
+    config.train.tensorboard = False
+    sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
+    run(sweep, tmp_path / "sequential", mode="sequential")
+    assert_equal_runs(tmp_path / "mesh", tmp_path / "sequential", sweep)
+
+
+def test_impossible_requests(tmp_path):
+    with pytest.raises(UserError, match="--together=0"):
+        run(rich(), tmp_path, mode="vmap", together=0)
+    with pytest.raises(UserError, match="1 devices cannot be cut into 3"):
+        train.run_together(
+            [m.config for m in rich().members[:2]], [str(tmp_path / c) for c in "ab"], member_devices=3
+        )
+    assert not list(tmp_path.glob("members/*"))
