@@ -1,6 +1,5 @@
 """What is minimised: cross-entropy, activation regularisation and weight penalties, each reported apart."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,16 +9,14 @@ from jax import lax
 
 from lstm_jax.cells.rates import absent
 from lstm_jax.notation import Array, Params
-from lstm_jax.pytrees import mask, trainable
+from lstm_jax.penalties import PENALTIES, penalised
 from lstm_jax.registry import check_name
 from lstm_jax.tasks.base import Batch
 
-__all__ = ["OVER_TIME", "PENALTIES", "Counts", "counts", "cross_entropy", "loss", "weight_penalties"]
+__all__ = ["OVER_TIME", "Counts", "counts", "cross_entropy", "loss", "weight_penalties"]
 
 OVER_TIME = ("mean", "sum")
 """mean over the scored tokens | sum over T of the mean over B."""
-PENALTIES = ("loss", "gradient", "decoupled")
-"""Where l1 and l2 act: in the loss (here), or in the optimizer, on the clipped gradient or on the step."""
 
 
 @jax.custom_vjp
@@ -126,7 +123,7 @@ def weight_penalties(
     Raises:
       UserError: a pattern matches no parameter.
     """
-    chosen = jax.tree.map(operator.and_, mask(params, penalty_mask), trainable(params))
+    chosen = penalised(params, penalty_mask)
     pairs = zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
     weights = [leaf for leaf, use in pairs if use]
     zero = jnp.float32(0)

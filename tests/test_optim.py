@@ -11,6 +11,7 @@ import pytest
 from configs.base import get_config
 from lstm_jax import optim
 from lstm_jax.errors import UserError
+from lstm_jax.penalties import PENALTIES
 
 
 def parameters(seed=0):
@@ -46,7 +47,7 @@ def section():
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
-@pytest.mark.parametrize("penalty", optim.PENALTIES)
+@pytest.mark.parametrize("penalty", PENALTIES)
 def test_sgd_step_closed_form(penalty, scale):
     """clip, then l1 and l2 unclipped, all times the rate and the scale of the window's length."""
     params, grads = parameters(), gradients(0)
@@ -147,7 +148,7 @@ def test_a_bad_gradient_is_not_hidden(name, clip, bad):
         assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(new))
 
 
-@pytest.mark.parametrize("penalty", optim.PENALTIES)
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("name", optim.RULES)
 def test_fixed_leaves_never_move_nor_count(name, penalty):
     """Not even with a huge gradient, which would otherwise take up the whole of the clipped norm."""

@@ -11,13 +11,11 @@ import optax
 from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Params
-from lstm_jax.pytrees import mask, trainable
+from lstm_jax.penalties import PENALTIES, penalised
+from lstm_jax.pytrees import trainable
 from lstm_jax.registry import check_name, lookup
 
-__all__ = ["PENALTIES", "RULES", "build", "get_learning_rate", "set_learning_rate"]
-
-PENALTIES = ("loss", "gradient", "decoupled")
-"""Where l1 and l2 act: in the loss (nothing here), on the clipped gradient, or after the rule's scaling."""
+__all__ = ["RULES", "build", "get_learning_rate", "set_learning_rate"]
 
 
 def _sgd(momentum: float, beta1: float, beta2: float, eps: float) -> optax.GradientTransformation:
@@ -145,7 +143,7 @@ def build(
             raise UserError(f"optim.{field} is {value}: it must be at least 0 and less than 1")
     rule = lookup(RULES, name, "optim.name")(momentum, beta1, beta2, eps)
     free = trainable(params)
-    chosen = jax.tree.map(operator.and_, mask(params, penalty_mask), free)
+    chosen = penalised(params, penalty_mask)
     fixed = jax.tree.map(operator.not_, free)
 
     def in_use(value: Any) -> Any:
