@@ -158,11 +158,11 @@ def test_a_worker_that_dies_takes_one_member_with_it(tmp_path, monkeypatch):
 
     train, killed = processes._Worker.train, []
 
-    def killing(self: Any, job: Any) -> str:
+    def killing(self: Any, unit: Any) -> Any:
         if not killed:
-            killed.append(job.name)
+            killed.append(unit[0].name)
             self.process.kill()
-        return train(self, job)
+        return train(self, unit)
 
     monkeypatch.setattr(processes._Worker, "train", killing)
     outcome = run(expand(tiny(), {"seeds": 2}), tmp_path, mode="processes", jobs=1)
@@ -211,5 +211,7 @@ def test_the_summary_counts_failures_and_is_written_beside(whole):
 
 
 def test_the_figures_that_fit_are_drawn(whole):
-    assert [file.name for file in draw(whole)] == ["solved_map.png", "learning_bands.png"]
-    assert all(file.stat().st_size > 10_000 for file in draw(whole))
+    files = draw(whole)
+    names = ["solved_map", "learning_bands", "parallel_coordinates", "marginals"]
+    assert [file.stem for file in files] == names
+    assert all(file.stat().st_size > 10_000 for file in files)

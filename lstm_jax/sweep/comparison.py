@@ -1,0 +1,194 @@
+"""A sweep as it is compared: members, groups over seeds, what varies, and the numbers behind its figures."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_jax.metrics import read_metrics
+from lstm_jax.run_directory import RunPaths
+from lstm_jax.sweep.baseline import find_baseline, varying
+from lstm_jax.sweep.directory import SweepPaths
+from lstm_jax.sweep.statistics import over_seeds
+from lstm_jax.sweep.summary import BEST_HIGH, groups, rows
+
+__all__ = ["Comparison", "Margin", "curves", "margins", "name_of", "read", "shown_variants", "variant_of"]
+
+FEW = 12
+"""Values of a field that still get a mean each; of more, as in a random search, the dots alone are drawn."""
+
+
+class Comparison(NamedTuple):
+    """What the table, the figures and the page are made of.
+
+    Attributes:
+      paths: of the sweep.
+      record: what sweep.json holds.
+      members: rows of `summary.rows`, in the sweep's order.
+      groups: of `summary.groups`, over seeds.
+      metric: what is compared; "" while nothing is finished.
+      length: label of the axis of lengths; "" where there is none.
+      length_label: what that axis is called.
+      fields: labels that vary, without the length: they make the variant.
+      baseline: labels that the others are compared with.
+      runs: a row an ended run for the figures: {"name", "variant", "length", "seed", "solved",
+        "solved_step", "steps", "value", "chance"}; the value of a failed one is NaN.
+      kind: what the variants are, in words; "" where their names say it.
+    """
+
+    paths: SweepPaths
+    record: dict[str, Any]
+    members: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    metric: str
+    length: str
+    length_label: str
+    fields: list[str]
+    baseline: dict[str, Any]
+    runs: list[dict[str, Any]]
+    kind: str
+
+    @property
+    def high(self) -> bool:
+        """Whether the metric is best high."""
+        return self.metric in BEST_HIGH
+
+    @property
+    def criterion(self) -> bool:
+        """Whether the task says when it is solved."""
+        return any(row.get("solved") is not None for row in self.members)
+
+    @property
+    def lengths(self) -> list[Any]:
+        """The lengths of the runs, rising."""
+        return sorted({run["length"] for run in self.runs if run["length"] is not None})
+
+    def chance(self) -> dict[Any, float]:
+        """Length (None where there is no axis of it) -> the metric's chance level, where it is known."""
+        return {run["length"]: run["chance"] for run in self.runs if run["chance"] is not None}
+
+
+def variant_of(labels: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What a member is, beside its length and seed, in words: "1", or "cell=gru, hidden=64"."""
+    if len(names) == 1:
+        return str(labels.get(names[0], ""))
+    return ", ".join(
+        str(labels[name]) if name == "variant" else f"{name_of(name)}={labels[name]}"
+        for name in names
+        if name in labels
+    )
+
+
+def name_of(label: str) -> str:
+    """A label as a person reads it."""
+    return label.replace("_", " ")
+
+
+def read(directory: str | os.PathLike[str], metric: str = "", baseline: Any = None) -> Comparison:
+    """The sweep in `directory`, finished or not.
+
+    Args:
+      directory: of the sweep.
+      metric: compared; "" for the sweep's own, or else the default of `summary.metric_of`.
+      baseline: the variant to compare with; nothing for the sweep's own, or else its first.
+
+    Raises:
+      UserError: there is no sweep, a result cannot be read, the metric or the baseline is unknown.
+    """
+    paths = SweepPaths(directory)
+    record, members = paths.read(), rows(directory)
+    length, wanted = record["length"], baseline or record.get("baseline")
+    found = groups(members, metric or record["metric"], wanted, length)
+    labels = [row["labels"] for row in members]
+    names = [name for name in varying(labels) if name != length]
+    chosen = find_baseline(labels, wanted, length)
+    metric = found[0]["metric"] if found else metric
+    runs = [_run(row, names, length, metric) for row in members if row["status"] in ("finished", "failed")]
+    kind = name_of(names[0]) if len(names) == 1 and names[0] != "variant" else ""
+    label = record["length_label"]
+    return Comparison(paths, record, members, found, metric, length, label, names, chosen, runs, kind)
+
+
+def _run(row: Mapping[str, Any], names: Sequence[str], length: str, metric: str) -> dict[str, Any]:
+    done = row["status"] == "finished"
+    return {
+        "name": row["name"],
+        "variant": variant_of(row["labels"], names),
+        "length": row["labels"].get(length) if length else None,
+        "labels": row["labels"],
+        "seed": row["seed"],
+        "solved": bool(done and row["solved"]),
+        "solved_step": row["solved_step"] if done else None,
+        "steps": row["steps"] if done else None,
+        "value": row["figures"]["test"][metric] if done else math.nan,
+        "chance": row["chance"].get(metric) if done else None,
+    }
+
+
+def shown_variants(comparison: Comparison, most: int) -> list[str]:
+    """The variants that a figure has room for, in the sweep's order: the best by mean, and the baseline."""
+    by_variant: dict[str, list[float]] = {}
+    for run in comparison.runs:
+        by_variant.setdefault(run["variant"], []).append(run["value"])
+    if len(by_variant) <= most:
+        return list(by_variant)
+    worst = -math.inf if comparison.high else math.inf
+
+    def mean(name: str) -> float:
+        finite = [value for value in by_variant[name] if math.isfinite(value)]
+        return sum(finite) / len(finite) if finite else worst
+
+    ranked = sorted(by_variant, key=mean, reverse=comparison.high)
+    base = {
+        variant_of(run["labels"], comparison.fields)
+        for run in comparison.runs
+        if all(run["labels"].get(name) == value for name, value in comparison.baseline.items())
+    }
+    first = [name for name in ranked if name in base][:1]
+    kept = {*first, *[name for name in ranked if name not in first][: most - len(first)]}
+    return [name for name in by_variant if name in kept]
+
+
+def curves(comparison: Comparison, names: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
+    """Steps and values of the evaluations on valid of the members `names`, from their metrics.jsonl."""
+    found = {}
+    for name in names:
+        path = RunPaths(comparison.paths.member(name)).metrics
+        evaluated = [row for row in (read_metrics(path) if path.exists() else []) if row["kind"] == "valid"]
+        kept = [row for row in evaluated if comparison.metric in row]
+        found[name] = [row["step"] for row in kept], [row[comparison.metric] for row in kept]
+    return found
+
+
+class Margin(NamedTuple):
+    """The metric against one field, the others pooled.
+
+    Attributes:
+      field: the label.
+      values: of the field, one a run.
+      runs: the runs, in the same order.
+      means: field value -> (mean, low, high) of `statistics.over_seeds`; empty where the values are many.
+    """
+
+    field: str
+    values: list[Any]
+    runs: list[dict[str, Any]]
+    means: dict[Any, tuple[float, float, float]]
+
+
+def margins(comparison: Comparison) -> list[Margin]:
+    """A margin for each field that varies, the length among them; runs without the field are left out."""
+    found = []
+    for field in [*comparison.fields, *([comparison.length] if comparison.length else [])]:
+        runs = [run for run in comparison.runs if field in run["labels"]]
+        values = [run["labels"][field] for run in runs]
+        distinct = list(dict.fromkeys(values))
+        if len(distinct) < 2:
+            continue
+        means = {}
+        if len(distinct) <= FEW or not all(isinstance(value, int | float) for value in distinct):
+            for value in distinct:
+                mine = [(run["seed"], run["value"]) for run in runs if run["labels"][field] == value]
+                means[value] = over_seeds(mine)
+        found.append(Margin(field, values, runs, means))
+    return found
