@@ -5,6 +5,7 @@ from collections.abc import Callable
 from lstm_jax.corpora import ptb, pydoc, text
 from lstm_jax.corpora.baselines import baselines
 from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
+from lstm_jax.corpora.encoder import Encoder, read_encoder, write_encoder
 from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
 from lstm_jax.registry import check_name, lookup
 
@@ -12,11 +13,14 @@ __all__ = [
     "CORPORA",
     "LEVELS",
     "Corpus",
+    "Encoder",
     "Vocabulary",
     "baselines",
     "build_corpus",
     "load",
+    "read_encoder",
     "read_vocabulary",
+    "write_encoder",
     "write_vocabulary",
 ]
 

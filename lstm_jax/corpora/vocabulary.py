@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -144,9 +145,9 @@ def build_vocabulary(text: str, splitter: str, min_count: int = 1) -> Vocabulary
     return Vocabulary(tuple(sorted(counts, key=lambda token: (-counts[token], token))), splitter)
 
 
-def write_vocabulary(vocabulary: Vocabulary, path: str | Path) -> None:
-    """Writes a vocabulary as JSON; `read_vocabulary` reads it."""
-    content = {"format": FORMAT, "splitter": vocabulary.splitter, "tokens": vocabulary.tokens}
+def write_vocabulary(vocabulary: Vocabulary, path: str | Path, more: Mapping[str, Any] = {}) -> None:
+    """Writes a vocabulary as JSON, with `more` fields beside it; `read_vocabulary` reads it."""
+    content = {"format": FORMAT, "splitter": vocabulary.splitter, **more, "tokens": vocabulary.tokens}
     Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 

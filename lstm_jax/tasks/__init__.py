@@ -26,6 +26,7 @@ from lstm_jax.tasks.parity import parity
 from lstm_jax.tasks.pixels import pixels
 from lstm_jax.tasks.questions import questions
 from lstm_jax.tasks.temporal_order import temporal_order
+from lstm_jax.tasks.text_classification import text_classification
 from lstm_jax.tasks.warped import warped
 
 __all__ = ["GENERATORS", "TASKS", "Batch", "Criterion", "Metrics", "Scores", "Task", "arguments", "make_task"]
@@ -57,6 +58,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "language_model": language_model,
     "continual_reber": continual_reber,
     "pixels": pixels,
+    "text_classification": text_classification,
     **{name: generated(name, make) for name, make in GENERATORS.items()},
 }
 """name -> the task's factory; its keyword arguments are the config section `task` minus `name`."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_jax.corpora.corpus import Corpus
+from lstm_jax.corpora.encoder import Encoder
 from lstm_jax.notation import Array, Tree
 
 __all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task"]
@@ -88,8 +89,8 @@ class Task(NamedTuple):
         trained on.
       metrics: (logits [T, B, O], batch) -> Metrics. Which one is the loss, `chance` tells: jit sorts the
         keys of what it returns.
-      chance: metric -> its value on the test split for the best predictor that ignores the input (but may
-        know the position t), in closed form; the metrics of `metrics`, the loss first.
+      chance: figure -> its value on the test split for the best predictor that ignores the input (but may
+        know the position t), in closed form; figures of `report`, the loss first, which is one of `metrics`.
       report: (name -> mean) -> the figures a person reads, e.g. perplexity from the mean nats.
       facts: what a run should print and record about the data (token counts, unk rate, baselines):
         plain numbers and strings, fit for JSON.
@@ -97,6 +98,8 @@ class Task(NamedTuple):
         task is never solved, only done better.
       corpus: where the task reads text, its vocabulary and flat tokens (a run saves the vocabulary,
         generation and dynamic evaluation need both); else None.
+      encoder: where the task puts labels on texts, how it reads them (a run saves it, predicting needs it);
+        else None.
     """
 
     name: str
@@ -118,3 +121,4 @@ class Task(NamedTuple):
     facts: Mapping[str, Any]
     solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None
+    encoder: Encoder | None = None

@@ -1,0 +1,139 @@
+"""What labelled texts are: three splits of texts with a label each; how one heap of them is split."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_jax.corpora.corpus import SPLITS
+from lstm_jax.errors import UserError
+
+__all__ = ["LabelledTexts", "Row", "checked", "split_documents", "without_repeats"]
+
+
+class Row(NamedTuple):
+    """One text.
+
+    Attributes:
+      text: any string, empty ones too.
+      label: not empty.
+      document: what it is a part of; all of a document is in one split.
+      place: where it stands, for messages, e.g. "reviews.csv, row 3".
+    """
+
+    text: str
+    label: str
+    document: str = ""
+    place: str = ""
+
+
+class LabelledTexts(NamedTuple):
+    """Texts with a label each, in three splits.
+
+    Attributes:
+      rows: split -> its rows; every label of valid and test occurs in train.
+      splitter: of `vocabulary.SPLITTERS`, the one that suits these texts.
+      facts: what a run should print and record: plain numbers and strings.
+    """
+
+    rows: Mapping[str, Sequence[Row]]
+    splitter: str
+    facts: Mapping[str, Any]
+
+
+def checked(rows: Mapping[str, Sequence[Row]], splitter: str, facts: Mapping[str, Any]) -> LabelledTexts:
+    """Labelled texts with their counts and a fingerprint of all of them among the facts.
+
+    A label of valid or test that train lacks is an error: a network that never saw it could not say it, and
+    all its figures would be of other labels. A label that only train has is no error; it is told.
+
+    Raises:
+      UserError: an empty split, one label alone, or a label that train lacks.
+    """
+    found: dict[str, Any] = {}
+    known = {row.label for row in rows["train"]}
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        part = rows[split]
+        if not part:
+            raise UserError(f"the {split} split has no texts: every split needs at least one")
+        for row in part:
+            if row.label not in known:
+                raise UserError(
+                    f"{row.place or split}: the label {row.label!r} does not occur in the training split, "
+                    f"which has {_names(known)}; correct it, leave those texts out, or split anew"
+                )
+            digest.update(f"{split}\0{row.label}\0{row.text}\0".encode())
+        found[f"{split}_texts"] = len(part)
+        found[f"{split}_documents"] = len({row.document for row in part})
+        found[f"{split}_empty_texts"] = sum(not row.text.strip() for row in part)
+        missing = known - {row.label for row in part}
+        if missing:
+            found[f"{split}_labels_missing"] = _names(missing)
+    if len(known) < 2:
+        raise UserError(f"all texts have the one label {known.pop()!r}: there is nothing to tell apart")
+    train = {row.text for row in rows["train"]}
+    found["test_texts_in_train"] = sum(row.text in train for row in rows["test"])
+    return LabelledTexts(rows, splitter, {**facts, **found, "fingerprint": digest.hexdigest()[:12]})
+
+
+def _names(labels: Iterable[str], most: int = 8) -> str:
+    names = sorted(labels)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
+
+
+def split_documents(rows: Iterable[Row], share: float, seed: int = 0) -> dict[str, list[Row]]:
+    """Whole documents to each split, label by label.
+
+    The documents whose most frequent label is the same are taken in an order drawn from the seed and their
+    names: until test has `share` of that label's texts, then until valid has, and the rest train. One that
+    would take a split over twice its share is passed by, so that a large document trains; where that leaves
+    none, the smallest is taken.
+
+    Args:
+      rows: any.
+      share: of the texts for test, and as much for valid.
+      seed: of the order.
+
+    Returns:
+      split -> rows, in the order in which they came.
+    """
+    rows = list(rows)
+    labels: dict[str, Counter] = defaultdict(Counter)
+    for row in rows:
+        labels[row.document][row.label] += 1
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for document, counts in labels.items():
+        kinds[min(counts, key=lambda label: (-counts[label], label))].append(document)
+    chosen: dict[str, str] = {}
+    for documents in kinds.values():
+        sizes = {document: labels[document].total() for document in documents}
+        queue = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+        most = share * sum(sizes.values())
+        for split in ("test", "valid"):
+            taken = 0
+            for document in queue:
+                if taken < most and document not in chosen and taken + sizes[document] <= 2 * most:
+                    chosen[document] = split
+                    taken += sizes[document]
+            left = [document for document in queue if document not in chosen]
+            if not taken and len(left) > 1:
+                chosen[min(left, key=lambda document: sizes[document])] = split
+    parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    for row in rows:
+        parts[chosen.get(row.document, "train")].append(row)
+    return parts
+
+
+def without_repeats(rows: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Each text once, in one split: test keeps its own, valid gives up what test has, train those of both."""
+    seen: set[str] = set()
+    kept: dict[str, list[Row]] = {}
+    for split in reversed(SPLITS):
+        kept[split] = []
+        for row in rows[split]:
+            if row.text not in seen:
+                seen.add(row.text)
+                kept[split].append(row)
+    return {split: kept[split] for split in SPLITS}
