@@ -23,7 +23,10 @@ __all__ = ["Evaluators", "announce", "best_params", "finish", "other_lengths", "
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("loss", "perplexity", "accuracy", "last_accuracy", "squared_error", "correct", "tokens_per_second")
+SHOWN = (
+    *("loss", "perplexity", "accuracy", "macro_f1", "last_accuracy", "squared_error", "correct"),
+    "tokens_per_second",
+)
 BASELINES = ("uniform", "unigram", "bigram")
 
 
@@ -36,6 +39,8 @@ def announce(task: Task, model: Model, params: Params, directory: RunDirectory) 
     """Logs data, size, devices and backend, and stores the vocabulary that predicting needs."""
     if task.corpus is not None:
         corpora.write_vocabulary(task.corpus.vocabulary, directory.vocabulary)
+    if task.encoder is not None:
+        corpora.write_encoder(task.encoder, directory.vocabulary)
     for name, fact in task.facts.items():
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
     device = jax.devices()[0]

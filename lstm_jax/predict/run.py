@@ -8,7 +8,7 @@ import jax
 
 from lstm_jax import models, rng, tasks
 from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.corpora import Vocabulary, read_vocabulary
+from lstm_jax.corpora import Encoder, Vocabulary, read_encoder, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params
@@ -49,6 +49,16 @@ class Run:
         """Whether the run has a vocabulary and reads text."""
         return self.task_name == "language_model"
 
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the run puts labels on texts."""
+        return self.task_name == "text_classification"
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """How a classifier reads texts, and its labels. Raises UserError as `vocabulary`."""
+        return read_encoder(self.paths.vocabulary)
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The tokens of a language model. Raises UserError where the run left none, or it cannot be read."""
@@ -68,6 +78,8 @@ class Run:
         """The model, on the scan backend. Raises UserError where the config is of another version."""
         if self.is_language_model:
             sizes: dict[str, Any] = {"vocab": len(self.vocabulary), "outputs": len(self.vocabulary)}
+        elif self.is_classifier:
+            sizes = {"vocab": len(self.encoder.vocabulary), "outputs": len(self.encoder.labels)}
         else:
             task = self.task
             sizes = {"vocab": task.vocab, "input_dim": task.input_dim, "outputs": task.outputs}
