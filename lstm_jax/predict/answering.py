@@ -1,17 +1,19 @@
 """What a text run answers to a text: next words, or a label; as JSON's own types, and as lines to read."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from lstm_jax.corpora import Vocabulary
 from lstm_jax.corpora.visible import visible
 from lstm_jax.errors import UserError
+from lstm_jax.predict.classification import Classifier
 from lstm_jax.predict.loading import model_of
 from lstm_jax.predict.reading import Reader
 from lstm_jax.predict.run import Run
 from lstm_jax.predict.text import describe_unknown
 
-__all__ = ["Answerer", "answerer", "needs_text"]
+__all__ = ["Answerer", "answerer", "labels", "needs_text", "remarks"]
 
 Answer = dict[str, Any]
 BAR = 24
@@ -34,7 +36,7 @@ class Answerer(NamedTuple):
 
 def needs_text(run: Run, what: str) -> None:
     """Raises UserError unless the run reads text; `what` is the command that cannot do without."""
-    if not run.is_language_model:
+    if not (run.is_language_model or run.is_classifier):
         raise UserError(
             f"{what} answers runs of texts only, and {run.paths.root} holds one of the task "
             f"{run.task_name!r}: see what it does with experiments/analyze.py --run={run.paths.root}"
@@ -45,16 +47,50 @@ def answerer(directory: str | os.PathLike[str], *, top: int = 5, surprisal: bool
     """The answerer of a run's directory.
 
     Args:
-      directory: of a language model's run.
-      top: next words that are told.
-      surprisal: whether the surprisal of what was typed is told.
+      directory: of a language model's run, or a classifier's.
+      top: next words that are told; of a classifier's labels all are.
+      surprisal: whether the surprisal of what was typed is told; a classifier has none.
 
     Raises:
       UserError: no run's directory, not of texts, nothing trained yet, or a wrong `top`.
     """
     run = Run(directory)
     needs_text(run, "predict")
+    if run.is_classifier:
+        if surprisal:
+            raise UserError(f"{run.paths.root} labels texts and predicts no words: leave --surprisal out")
+        return labels(Classifier(run))
     return _next_words(Reader(model_of(run), top), surprisal)
+
+
+def labels(classifier: Classifier) -> Answerer:
+    """The answerer of a classifier: {"label", "probabilities" (likeliest first), "unknown", "left_out"}."""
+    vocabulary = classifier.encoder.vocabulary
+
+    def answer(text: str) -> Answer:
+        (found,) = classifier.predict([text])
+        read = classifier.encoder.encode(text)
+        return {
+            "label": found.label,
+            "probabilities": {label: _short(p) for label, p in found.probabilities.items()},
+            "unknown": list(read.unknown),
+            "left_out": read.left_out,
+        }
+
+    def lines(found: Answer) -> list[str]:
+        return remarks(vocabulary, found) + _bars(
+            [(visible(k), p) for k, p in found["probabilities"].items()]
+        )
+
+    return Answerer(answer, lines, "a text")
+
+
+def remarks(vocabulary: Vocabulary, found: Answer) -> list[str]:
+    """What a person should know of how the text was read: unknown tokens, and what was too long."""
+    said = [describe_unknown(vocabulary, found["unknown"])] if found["unknown"] else []
+    if left_out := found.get("left_out"):
+        said.append(f"the last {left_out} tokens were left out: the run reads no more of a text")
+    return said
 
 
 def _next_words(reader: Reader, surprisal: bool) -> Answerer:
@@ -73,7 +109,7 @@ def _next_words(reader: Reader, surprisal: bool) -> Answerer:
         return found
 
     def lines(found: Answer) -> list[str]:
-        said = [describe_unknown(vocabulary, found["unknown"])] if found["unknown"] else []
+        said = remarks(vocabulary, found)
         if found.get("surprisal"):
             said += [f"{row['bits']:>8.2f} bits  {visible(row['token'])}" for row in found["surprisal"]]
             mean = sum(row["bits"] for row in found["surprisal"]) / len(found["surprisal"])
@@ -84,8 +120,7 @@ def _next_words(reader: Reader, surprisal: bool) -> Answerer:
     return Answerer(answer, lines, f"the beginning of a line of {unit}")
 
 
-def _bars(rows: Sequence[tuple[str, float]] | Mapping[str, float]) -> list[str]:
-    rows = list(rows.items()) if isinstance(rows, Mapping) else list(rows)
+def _bars(rows: Sequence[tuple[str, float]]) -> list[str]:
     width = max((len(name) for name, _ in rows), default=0)
     return [f"{100 * p:>7.2f} %  {name:<{width}}  {'█' * round(BAR * p)}".rstrip() for name, p in rows]
 
