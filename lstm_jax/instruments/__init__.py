@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.ablation import ABLATION
+from lstm_jax.instruments.answers import CALIBRATION, CONFUSION
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.context import CONTEXT
 from lstm_jax.instruments.frequency import FREQUENCY
@@ -51,6 +52,8 @@ INSTRUMENTS: dict[str, Instrument] = {
     "frequency": FREQUENCY,
     "ablation": ABLATION,
     "recall": RECALL,
+    "confusion": CONFUSION,
+    "calibration": CALIBRATION,
 }
 """The instruments by name, in the order of `all`."""
 

@@ -260,8 +260,8 @@ def _plan(
     """Which text each row reads at each step, [rows, S] int32, -1 none; each step's bucket; the passes' ends.
 
     A pass puts the texts in order of their bucket, those of one bucket in an order drawn for the pass, cuts
-    that into batches and, where it shuffles, draws the batches' order. Each text is read once a pass; only one
-    batch has rows without a text. A pass is a function of the seed and its number.
+    that into batches and, where it shuffles, draws the batches' order. Each text is read once a pass; one
+    batch at most has rows without a text. A pass is a function of the seed and its number.
     """
     own = np.searchsorted(static, length)
     count, steps = len(length), -(-len(length) // rows)
