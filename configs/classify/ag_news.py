@@ -4,7 +4,7 @@
 
 Needs a network once (TFDS ag_news_subset, 11 MB): 120,000 items to train, of which a tenth validates, 7,600
 to test. Published: 88.8 % right by a bag of words, 92.0 % by n-grams, 86.1 % by an LSTM on word vectors
-(Zhang et al. 2015, table 4, at second hand). Expected above 90 %. Not run here: no machine so far had a network.
+(Zhang et al. 2015, table 4, at second hand). Expected above 90 %. Not run here: there was no network.
 """
 
 from ml_collections import ConfigDict

@@ -16,17 +16,17 @@ class Calibration(NamedTuple):
 
     Attributes:
       edges: [K + 1] of the bins; a confidence on an edge is in the bin below.
-      count: [K] answers of each bin.
+      answers: [K] how many, in each bin.
       confidence: [K] mean probability of the answer that was given; NaN in an empty bin.
       accuracy: [K] share of right answers; NaN in an empty bin.
-      ece: expected calibration error, sum over bins of count / N |accuracy - confidence| (Guo et al. 2017,
+      ece: expected calibration error, sum over bins of answers / N |accuracy - confidence| (Guo et al. 2017,
         equation 3).
       mean_confidence, mean_accuracy: over all answers.
       brier: mean over answers of the sum over classes of (probability - 1 where it is true)^2 (Brier 1950).
     """
 
     edges: np.ndarray
-    count: np.ndarray
+    answers: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
     ece: float
@@ -73,11 +73,11 @@ def calibration(probabilities: np.ndarray, true: np.ndarray, bins: int = 15) -> 
 
 
 def figure(found: Calibration, *, title: str = "") -> Figure:
-    """Accuracy by confidence beside the diagonal of a perfectly calibrated network; below, how many answers."""
+    """Accuracy by confidence, beside the diagonal of perfect calibration; below, how many answers."""
     drawn = new_figure(4.6, 4.4)
     axes, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     width = np.diff(found.edges)
-    there = found.count > 0
+    there = found.answers > 0
     low = np.minimum(found.accuracy, found.confidence)[there]
     gap = np.abs(found.accuracy - found.confidence)[there]
     left, wide = found.edges[:-1][there], width[there]
@@ -91,8 +91,9 @@ def figure(found: Calibration, *, title: str = "") -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_ylabel("share right", fontsize=9)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
-    below.bar(found.edges[:-1], found.count / found.count.sum(), width, align="edge", color=COLOURS["grey"],
-              edgecolor="white", linewidth=0.6)  # fmt: skip
+    share = found.answers / found.answers.sum()
+    below.bar(found.edges[:-1], share, width, align="edge", color=COLOURS["grey"], edgecolor="white",
+              linewidth=0.6)  # fmt: skip
     below.set_ylabel("of answers", fontsize=9)
     below.set_xlabel("probability of the answer that was given", fontsize=9)
     for each in (axes, below):

@@ -66,7 +66,9 @@ class Encoder:
         tokens = self.vocabulary.encode(text)
         tokens[tokens == 0] = self.vocabulary.unk  # a text that writes PAD has no padding in it
         written = SPLITTERS[self.vocabulary.splitter](text)
-        unknown = dict.fromkeys(written[place] for place in np.flatnonzero(tokens == self.vocabulary.unk))
+        unknown = dict.fromkeys(
+            written[int(place)] for place in np.flatnonzero(tokens == self.vocabulary.unk)
+        )
         kept = tokens[: self.longest - 1]
         closed = np.append(kept, np.int32(self.vocabulary.eos)).astype(np.int32)
         return Encoded(closed, tuple(unknown), len(tokens) - len(kept))
