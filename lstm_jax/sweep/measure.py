@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.errors import UserError
 from lstm_jax.sweep.member import Job, share_compiles
+from lstm_jax.sweep.processes import own_environment
 
 __all__ = ["Pace", "choose_faster", "measured"]
 
@@ -102,6 +103,7 @@ def _side_by_side(plans: Sequence[Sequence[Sequence[Job]]], cores: Sequence[Sequ
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=own_environment(),
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

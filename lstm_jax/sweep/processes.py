@@ -22,7 +22,7 @@ from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job
 
-__all__ = ["accelerators", "cores", "processes"]
+__all__ = ["accelerators", "cores", "own_environment", "processes"]
 
 
 def cores() -> list[int]:
@@ -40,16 +40,19 @@ def accelerators() -> list[str]:
     return [str(index) for index in range(len(glob.glob("/dev/nvidia[0-9]*")))]
 
 
+def own_environment() -> dict[str, str]:
+    """The environment of a process that is to find this very package."""
+    root = str(Path(lstm_jax.__file__).parent.parent)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+
+
 class _Worker:
     """A worker process with its share of the cores, and of the GPUs where there are any."""
 
     def __init__(self, index: int, workers: int, log: BinaryIO):
         every, devices = cores(), accelerators()
         mine = every[index::workers] or [every[index % len(every)]]
-        root = str(Path(lstm_jax.__file__).parent.parent)
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        }
+        environment = own_environment()
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
             if workers > len(devices):
