@@ -32,7 +32,7 @@ def test_what_is_not_finite_has_no_place_and_what_is_the_same_stands_in_the_midd
 
 def test_jitter_keeps_neighbours_apart():
     shifts = sorted(jitter(index) for index in range(5))
-    assert -0.5 <= shifts[0] and shifts[-1] < 0.5 and min(np.diff(shifts)) > 0.1
+    assert shifts[0] >= -0.5 and shifts[-1] < 0.5 and min(np.diff(shifts)) > 0.1
 
 
 def test_a_line_a_run_coloured_by_its_metric_and_failed_ones_apart():

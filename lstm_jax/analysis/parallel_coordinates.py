@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure
 
-__all__ = ["RAMP", "Scale", "jitter", "number_scale", "parallel_coordinates", "scale_of"]
+__all__ = ["FAILED", "RAMP", "Scale", "jitter", "number_scale", "parallel_coordinates", "scale_of"]
 
 RAMP = (COLOURS["blue"], COLOURS["purple"], COLOURS["orange"])
 """From low to high: told apart by the colour-blind, by lightness in grey, and seen on white and on black."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from lstm_jax.sweep.baseline import named, varying
 from lstm_jax.sweep.statistics import INTERVAL
+from lstm_jax.sweep.summary import BEST_HIGH
 
 __all__ = ["Column", "columns", "failures", "number", "table"]
 
@@ -20,6 +21,8 @@ class Column(NamedTuple):
       keys: what the rows are sorted by: numbers, texts, or None where a row has nothing there.
       note: what the column is, in a sentence; "" where the title says it.
       label: whether it says which variant a row is.
+      marks: "better" or "worse" where a row's interval excludes no difference, else ""; () where that is no
+        matter of the column.
     """
 
     title: str
@@ -27,6 +30,7 @@ class Column(NamedTuple):
     keys: list[Any]
     note: str = ""
     label: bool = False
+    marks: Sequence[str] = ()
 
 
 def number(value: float | None, sign: bool = False, digits: int = 4) -> str:
@@ -112,6 +116,7 @@ def columns(found: Sequence[Group]) -> list[Column]:
             "Mean of the differences, seed by seed, to the baseline that agrees in all else, and the "
             f"interval of that mean: {INTERVAL}. Not corrected for the number of comparisons.",
         )  # fmt: skip
+        made[-1] = made[-1]._replace(marks=[_mark(group) for group in found])
         column("pairs", lambda g: "" if g["pairs"] is None else str(g["pairs"]), "pairs",
                "Seeds that both have: the pairs that the difference is over.")  # fmt: skip
     column("parameters", lambda g: "-" if g["parameters"] is None else f"{g['parameters']:,}", "parameters")
@@ -120,6 +125,14 @@ def columns(found: Sequence[Group]) -> list[Column]:
         "Training time of a run, mean over seeds; runs may have shared the machine.",
     )  # fmt: skip
     return made
+
+
+def _mark(group: Group) -> str:
+    """Whether the interval of the difference lies on one side of 0, and which side that is."""
+    low, high = group["difference_low"], group["difference_high"]
+    if low is None or low <= 0 <= high:
+        return ""
+    return "better" if (low > 0) == (group["metric"] in BEST_HIGH) else "worse"
 
 
 def _is_baseline(group: Group, with_what: Sequence[Mapping[str, Any]]) -> bool:
