@@ -19,6 +19,7 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Task
+from lstm_jax.tasks.generated import check
 from lstm_jax.tasks.windows import SHORTEST, Plan, cut_streams, fixed_plan, random_plan
 
 __all__ = ["from_corpus", "language_model"]
@@ -82,17 +83,14 @@ def from_corpus(
     seed: int,
 ) -> Task:
     """The task on a corpus that is already loaded; arguments and errors as for `language_model`."""
-    for name, value, least in (
-        ("batch", batch, 1),
-        ("window", window, 1),
-        ("window_jitter", window_jitter, 0),
-        ("eval_batch", eval_batch, 1),
-        ("eval_window", eval_window, 1),
-        ("eval_warmup", eval_warmup, 0),
-        ("epochs", epochs, 1),
-    ):
-        if not value >= least:
-            raise UserError(f"{name}={value} is not possible: it must be {least} or more")
+    check("batch", batch, 1)
+    check("window", window, 1)
+    check("window_jitter", window_jitter, 0)
+    check("eval_batch", eval_batch, 1)
+    check("eval_window", eval_window, 1)
+    check("eval_warmup", eval_warmup, 0)
+    if epochs < 1:
+        raise UserError(f"epochs={epochs} is not possible: it must be 1 or more")
     if not 0 <= window_half <= 1:
         raise UserError(f"window_half={window_half} is not a probability: it must lie between 0 and 1")
     random = window_jitter > 0 or window_half > 0
