@@ -117,7 +117,7 @@ def _language_model() -> ConfigDict:
     config.train = ConfigDict(
         dict(
             epochs=10,
-            init_from="",  # directory of a run whose best parameters to start from; "" draws new ones
+            init_from="",  # run's directory (its best parameters) or safetensors file to start from; "" draws
             patience=0,  # stop after so many evaluations without a new best; 0 never
             eval_every=0,  # steps between evaluations; 0: at the end of each epoch
             save_every=0,  # steps between saves; 0: at each evaluation

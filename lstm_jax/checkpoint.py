@@ -38,8 +38,9 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Params, Tree
 from lstm_jax.pytrees import named_leaves
 from lstm_jax.quiet import quiet_libraries
+from lstm_jax.run_directory import RunPaths
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "read_best"]
 
 _log = logging.getLogger(__name__)
 
@@ -437,3 +438,13 @@ class Checkpoints:
                 raise
             # The first failure is the one to report; this one is most often its echo.
             _log.warning("while closing the checkpoints: %s", _one_line(closing))
+
+
+def read_best(run: str | os.PathLike[str], target: Tree) -> tuple[Params, dict[str, Any]]:
+    """The best parameters so far of the run in that directory, as `Checkpoints.restore_best`; it may go on.
+
+    Raises:
+      UserError: there are none, or they do not fit `target`.
+    """
+    with Checkpoints(RunPaths(run).checkpoints, read_only=True) as checkpoints:
+        return checkpoints.restore_best(target)

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from lstm_jax import evaluate, models, optim, parallel, results
+from lstm_jax import evaluate, models, optim, parallel
 from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params, Tree
+from lstm_jax.predict.exchange import first_params
 from lstm_jax.run_directory import flat_config
 from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
 from lstm_jax.tasks.base import Task
@@ -90,7 +91,8 @@ def _begin(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, Any]:
     """The state before the first step, and the optimizer."""
     params = model.init(jax.random.key(c.seed))
     if c.train.init_from:
-        params = results.best_params(c.train.init_from, params)
+        vocabulary = None if task.corpus is None else task.corpus.vocabulary
+        params = first_params(c.train.init_from, params, vocabulary)
     penalties = {name: c.objective[name] for name in ("l1", "l2", "penalty", "penalty_mask")}
     optimizer = optim.build(params, **c.optim, **penalties)
     state = init_state(model, optimizer, params, task.batch_sizes["train"], average=c.optim.average)

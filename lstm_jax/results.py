@@ -9,17 +9,17 @@ from ml_collections import ConfigDict
 
 from lstm_jax import corpora, evaluate, predict, pytrees, tasks
 from lstm_jax.analysis.curves import learning_curve
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.checkpoint import read_best
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupts
 from lstm_jax.metrics import read_metrics, write_result
 from lstm_jax.models import Model
 from lstm_jax.notation import Params
 from lstm_jax.provenance import provenance
-from lstm_jax.run_directory import RunDirectory, RunPaths
+from lstm_jax.run_directory import RunDirectory
 from lstm_jax.tasks.base import Task
 
-__all__ = ["Evaluators", "announce", "best_params", "finish", "other_lengths", "shapes", "shown"]
+__all__ = ["Evaluators", "announce", "finish", "other_lengths", "shapes", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +60,6 @@ def shapes(params: Params) -> Params:
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), params
     )
-
-
-def best_params(path: str, like: Params) -> Params:
-    """The best parameters of the run in `path`.
-
-    Raises:
-      UserError: there are none, or they do not fit `like`.
-    """
-    with Checkpoints(RunPaths(path).checkpoints, read_only=True) as checkpoints:
-        return checkpoints.restore_best(like)[0]
 
 
 def other_lengths(task: Task, sections: Mapping[str, Any]) -> dict[int, Task]:
@@ -135,8 +125,7 @@ def finish(
       step: training steps done.
       host: the host's part of the state, of which `seconds` and `solved_step` are recorded.
     """
-    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
-        params, info = checkpoints.restore_best(like)
+    params, info = read_best(directory.root, like)
 
     def listen(done: int, total: int) -> None:
         interrupts.check("stopped in the final evaluation; the same command does it again")

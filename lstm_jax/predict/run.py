@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from lstm_jax import models, rng, tasks
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.checkpoint import read_best
 from lstm_jax.corpora import Encoder, Vocabulary, read_encoder, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
@@ -97,8 +97,7 @@ class Run:
     @cached_property
     def _best(self) -> tuple[Params, dict[str, Any]]:
         shapes = jax.eval_shape(self.model.init, jax.random.key(0))
-        with Checkpoints(self.paths.checkpoints, read_only=True) as checkpoints:
-            return checkpoints.restore_best(shapes)
+        return read_best(self.paths.root, shapes)
 
     @property
     def params(self) -> Params:
