@@ -1,4 +1,4 @@
-"""A run's best parameters as a safetensors file, and a run's directory from such a file.
+"""A run's best parameters as a safetensors file, a run's directory from such a file, and its programs.
 
 `write_run` and `make_run` are each other's inverse: a file of ours holds config and vocabulary too. A file of
 somebody else's needs a run of the same model to go by, and the tokens of its rows where its vocabulary has
@@ -16,16 +16,19 @@ import jax
 import numpy as np
 
 from lstm_jax.checkpoint import Checkpoints, read_best
+from lstm_jax.compat.export import CANNOT, PLATFORMS, WHAT, export_model, first_carry, flat
 from lstm_jax.compat.leaves import LAYOUTS
+from lstm_jax.compat.program import write_program
 from lstm_jax.compat.safetensors import WeightsFile, params_from_file, read_weights, write_params
 from lstm_jax.compat.torch import module_of
 from lstm_jax.corpora import Vocabulary, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Params
 from lstm_jax.predict.run import Run
+from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunPaths, write_json
 
-__all__ = ["first_params", "make_run", "read_tokens", "write_run"]
+__all__ = ["export_run", "first_params", "make_run", "read_tokens", "write_run"]
 
 
 def write_run(run: Run, path: str | os.PathLike[str], layout: str = "torch") -> WeightsFile:
@@ -161,6 +164,61 @@ def _json(file: WeightsFile, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{file.path}: the metadata {name!r} is no JSON object")
     return found
+
+
+def export_run(
+    run: Run,
+    path: str | os.PathLike[str],
+    what: Sequence[str] = (),
+    platforms: Sequence[str] = PLATFORMS,
+) -> dict[str, int]:
+    """Writes the programs of a run, with its best parameters and vocabulary, for `compat.program` to read.
+
+    Args:
+      run: of any task.
+      path: of the file.
+      what: of compat.export.WHAT; (): all that its model can.
+      platforms: of compat.export.PLATFORMS.
+
+    Returns:
+      Bytes of each program.
+
+    Raises:
+      UserError: as `export_model` and `write_program`; or nothing was evaluated yet.
+    """
+    name = run.config["model"].get("name", "recurrent")
+    reads_text = run.is_language_model or run.is_classifier
+    tokens = reads_text or run.task.vocab is not None
+    inputs: tuple[str, tuple[int, ...]] = ("int32", ())
+    if not tokens:
+        inputs = ("float32", (run.task.input_dim or 1,))
+    programs = export_model(
+        run.model,
+        run.params,
+        inputs,
+        name=name,
+        what=what or [one for one in WHAT if (name, one) not in CANNOT],
+        platforms=platforms,
+    )
+    where = provenance()
+    write_program(
+        path,
+        programs,
+        flat(run.params),
+        first_carry(run.model, run.params),
+        inputs=inputs,
+        about={
+            "task": run.task_name,
+            "model": name,
+            "cell": run.config["model"].get("cell", {}).get("name"),
+            "step": run.step,
+            "versions": {**where["versions"], "python": where["python"]},
+            "commit": where["commit"],
+            "date": where["date"],
+        },
+        vocabulary=run.paths.vocabulary.read_text(encoding="utf-8") if reads_text else "",
+    )
+    return {one: len(program.mlir_module_serialized) for one, program in programs.items()}
 
 
 def read_tokens(path: str | Path) -> tuple[str, ...]:
