@@ -88,7 +88,9 @@ def layers_to_torch(layers: Sequence[Params], cell: str = "lstm") -> dict[str, n
         if weights.w_p is not None:
             state[f"weight_hr_l{layer}"] = np.ascontiguousarray(weights.w_p.T)
     if len(set(sizes)) > 1:
-        raise UserError(f"torch.nn.LSTM has one hidden size, these layers {sizes}: convert them one by one")
+        raise UserError(
+            f"torch.nn.{MODULES[cell]} has one hidden size, these layers {sizes}: convert them one by one"
+        )
     return state
 
 
@@ -222,7 +224,9 @@ def model_from_torch(state: Mapping[str, Any], like: Params, source: str = "torc
     cell = cell_of(first)
     widths = [layer["w_x"].shape[2] for layer in like["layers"]]
     if len(set(widths)) > 1:
-        raise UserError(f"torch.nn.LSTM has one hidden size, and this model {widths}: set one width")
+        raise UserError(
+            f"torch.nn.{MODULES[cell]} has one hidden size, and this model {widths}: set one width"
+        )
     outputs = like["head"]["b"].shape[0]
     last = like["embedding"].shape[1] if tied else like["head"]["w"].shape[0]
     wanted = {"decoder.weight": (outputs, last), "decoder.bias": (outputs,)}
