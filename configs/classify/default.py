@@ -27,6 +27,6 @@ def get_config() -> ConfigDict:
     config.objective.l2 = 1e-6
     config.optim.learning_rate = 3e-3
     config.optim.clip = 1.0
-    config.train.epochs = 12
+    config.train.epochs = 8
     config.train.patience = 3
     return config
