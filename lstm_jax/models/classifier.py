@@ -29,7 +29,7 @@ def classifier(
     outputs: int,
     vocab: int | None = None,
     input_dim: int | None = None,
-    hidden: Sequence[int] = (200,),
+    hidden: Sequence[int] = (200, 200),
     embedding: int = 200,
     tied: bool = False,
     directions: int = 1,
