@@ -34,7 +34,7 @@ def fields(config, above=""):
 
 
 def test_every_task_has_a_recipe():
-    assert set(TASKS) - {"language_model"} <= set(FILES)
+    assert set(TASKS) - {"language_model", "text_classification"} <= set(FILES)  # of text: not of memory
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -28,6 +28,7 @@ OTHERS = {
     "language_model": dict(corpus="text", batch=B, window=9, eval_window=16),
     "continual_reber": dict(batch=B, window=10, epoch_steps=3, eval_batch=2, eval_steps=2),
     "pixels": dict(batch=B),
+    "text_classification": dict(source="files", batch=B, lengths=1),
 }
 """Arguments that make the tasks tiny which are not generated."""
 
@@ -48,8 +49,10 @@ def text(tmp_path_factory):
     directory = tmp_path_factory.mktemp("text")
     for split in ("train", "valid", "test"):
         (directory / f"{split}.txt").write_text(TEXT * 12)
+        (directory / f"{split}.csv").write_text("text,label\nthe cat,c\na dog,d\nno cat,c\nthe dog,d\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(OTHERS["language_model"], "data_dir", str(directory))
+        for name in ("language_model", "text_classification"):
+            patch.setitem(OTHERS[name], "data_dir", str(directory))
         yield
     tiny.cache_clear()
 
