@@ -5,7 +5,7 @@ divided by G(0) and fitted by an exponential, G ~ exp(-k / tau), as a memory wit
 by a power law, G ~ k^-p, as a mixture of many has it (Tallec & Ollivier 2018; Mahto et al. 2021).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
 from lstm_jax.notation import Array
 
-__all__ = ["ByLag", "Fit", "by_lag", "figure", "fit", "gradient_norms", "reach"]
+__all__ = ["ByLag", "Fit", "by_lag", "compared", "figure", "fit", "gradient_norms", "reach"]
 
 
 class ByLag(NamedTuple):
@@ -195,4 +195,38 @@ def figure(
     panels[0].set_ylim(low * (low**0.35), max(2.0, 1.5 * float(found.high.max())))
     panels[0].yaxis.set_major_locator(LogLocator(base=10, numticks=8))
     panels[0].yaxis.set_minor_formatter(NullFormatter())
+    return drawing
+
+
+def compared(
+    curves: Mapping[str, ByLag], *, unit: str = "steps", legend: str = "", title: str = ""
+) -> Figure:
+    """G(k) / G(0) of several models in one panel, on a logarithmic axis: a straight line is an exponential.
+
+    Args:
+      curves: by label.
+      unit: what a step is.
+      legend: what the curves are, above their labels.
+      title: above the figure.
+    """
+    drawing = new_figure(3.2)
+    headline(drawing, title)
+    axes = drawing.subplots()
+    names = ("blue", "vermilion", "green", "purple", "orange", "sky")
+    for number, (label, found) in enumerate(curves.items()):
+        axes.plot(
+            np.where(found.mean > 0, found.mean, np.nan), color=COLOURS[names[number % len(names)]],
+            marker="os^Dv*"[number % 6], markersize=3.5, markevery=max(1, len(found.mean) // 10),
+            linewidth=1.6, label=label,
+        )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlabel(f"lag k ({unit})", fontsize=9)
+    axes.set_ylabel("gradient norm G(k) / G(0)", fontsize=9)
+    axes.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    tidy(axes)
+    drawing.legend(
+        *axes.get_legend_handles_labels(), title=legend or None, title_fontsize=8, fontsize=8, frameon=False,
+        loc="outside right center",
+    )  # fmt: skip
     return drawing

@@ -14,10 +14,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import COLOURS, log_ticks, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
 from lstm_jax.notation import Array
 
-__all__ = ["REFERENCE_BIASES", "TimeScales", "figure", "forget_sums", "from_bias", "time_scales"]
+__all__ = [
+    "REFERENCE_BIASES",
+    "TimeScales",
+    "bias_figure",
+    "figure",
+    "forget_sums",
+    "from_bias",
+    "time_scales",
+]
 
 REFERENCE_BIASES = (0, 1, 2, 3, 5)
 """Forget biases whose time scales are marked in the figure: 1.44, 3.19, 7.88, 20.6 and 149 steps."""
@@ -74,6 +82,45 @@ def time_scales(sums: Mapping[str, np.ndarray]) -> TimeScales:
 def from_bias(bias: float) -> float:
     """The time scale, in steps, of a forget gate that sees only its bias: -1 / log sigmoid(bias)."""
     return float(1.0 / np.logaddexp(0.0, -bias))
+
+
+def bias_figure(
+    biases: Mapping[str, Any], *, mark: Mapping[str, float] | None = None, title: str = ""
+) -> Figure:
+    """Forget biases and the time scales that they make, a row a form and a dot a unit.
+
+    Args:
+      biases: label -> b_f [H].
+      mark: vertical lines among the time scales, steps by label: the lag that a task needs, say.
+      title: above the figure.
+    """
+    drawing = new_figure(0.9 + 0.42 * len(biases))
+    headline(drawing, title)
+    left, right = drawing.subplots(1, 2, sharey=True)
+    for row, drawn in enumerate(biases.values()):
+        drawn = np.sort(np.asarray(drawn, np.float64))
+        scale = np.array([from_bias(bias) for bias in drawn])
+        # Units of the same bias lie above each other: spread over the height of the row.
+        height = row + np.linspace(-0.28, 0.28, len(drawn)) if len(drawn) > 1 else np.full(1, row)
+        for axes, values in ((left, drawn), (right, scale)):
+            axes.plot(values, height, linestyle="none", marker=".", markersize=3.5, color=COLOURS["blue"])
+            axes.plot([np.median(values)] * 2, [row - 0.36, row + 0.36], color=COLOURS["vermilion"],
+                      linewidth=1.8)  # fmt: skip
+    for label, at in (mark or {}).items():
+        right.axvline(at, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        right.annotate(
+            label, xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=8, color=COLOURS["grey"],
+        )  # fmt: skip
+    left.set_yticks(range(len(biases)), list(biases), fontsize=8)
+    left.set_ylim(len(biases) - 0.5, -0.5)
+    left.set_xlabel("forget bias at the start", fontsize=9)
+    right.set_xlabel("time scale T (steps)", fontsize=9)
+    right.set_xscale("log")
+    for axes in (left, right):
+        tidy(axes)
+    log_ticks(right.xaxis, *right.get_xlim())
+    return drawing
 
 
 def figure(layers: Sequence[Mapping[str, TimeScales]], *, unit: str = "steps", title: str = "") -> Figure:

@@ -1,6 +1,7 @@
 """Recurrent cells as records of pure functions, the table of them, and the wrappers around them.
 
 To add a cell: one file with one factory (see elman.py), one line in CELLS, one oracle in tests/oracles/.
+To try one of your own in a notebook or script: `register` (notebooks/05_your_own_cell.py).
 """
 
 import inspect
@@ -61,6 +62,7 @@ __all__ = [
     "on_lstm",
     "peephole",
     "projected_lstm",
+    "register",
     "scrn",
     "slstm",
     "ur_lstm",
@@ -95,10 +97,41 @@ CELLS: dict[str, Callable[..., Cell]] = {
 }
 """Cell factories by name: (hidden, *, options) -> Cell. Their options are the config section `model.cell`."""
 
-NO_FORGET_BIAS = frozenset(
-    {"gru", "elman", "lstm_1997", "irnn", "multi_timescale", "min_gru", "scrn", "fast_weights", "plastic"}
-)
+NO_FORGET_BIAS = {
+    *("gru", "elman", "lstm_1997", "irnn", "multi_timescale", "min_gru", "scrn", "fast_weights", "plastic"),
+}
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
+
+_OURS = frozenset(CELLS)
+
+
+def register(factory: Callable[..., Cell]) -> Callable[..., Cell]:
+    """Puts a cell of your own into CELLS, under its function's name; a decorator.
+
+    From then on, in this process, configs, experiments and sweeps find it: `config.model.cell.name = "mine"`.
+    Again under the same name, it replaces what was there. A factory without a parameter `forget_bias` goes to
+    NO_FORGET_BIAS. Processes that did not register it do not know it: sweep with mode "sequential" or "vmap",
+    and register it before a run of it is read. `lstm_jax.unroll.properties.check` tests it.
+
+    Args:
+      factory: (hidden, *, init, dtype, its own options) -> Cell.
+
+    Raises:
+      UserError: a name of the package's own cells, or a factory without hidden, init or dtype.
+    """
+    name = factory.__name__
+    if name in _OURS:
+        raise UserError(f"{name!r} is a cell of the package: give yours another name")
+    known = inspect.signature(factory).parameters
+    lacking = [parameter for parameter in ("hidden", "init", "dtype") if parameter not in known]
+    if lacking:
+        raise UserError(
+            f"the cell {name!r} takes no {', '.join(lacking)}: models call it as "
+            f"{name}(hidden, init=..., dtype=...)"
+        )
+    CELLS[name] = factory
+    (NO_FORGET_BIAS.discard if "forget_bias" in known else NO_FORGET_BIAS.add)(name)
+    return factory
 
 
 def make_cell(
