@@ -63,7 +63,7 @@
   };
   rows.forEach((row, place) => { row.dataset.member = place; });
   if (form) {
-    form.addEventListener("input", choose);
+    for (const kind of ["input", "change"]) form.addEventListener(kind, choose);
     form.addEventListener("reset", () => setTimeout(choose));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.reset();
