@@ -153,7 +153,7 @@ def test_every_cell_reads_both_ways_with_dropout():
         once, again = (run(model, params, tokens(), key=jax.random.key(1)).logits for _ in range(2))
         np.testing.assert_array_equal(once, again)
         assert once.shape == (T, B, O) and np.isfinite(once).all()
-        trace = jax.eval_shape(lambda p: model.apply(p, tokens(), ()).traces[0], params)
+        trace = jax.eval_shape(lambda p, model=model: model.apply(p, tokens(), ()).traces[0], params)
         assert all(f"{gate}_backward" in trace for gate in trace if not gate.endswith("_backward"))
 
 
