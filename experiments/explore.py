@@ -44,17 +44,18 @@ def explore(arguments: list[str]) -> None:
 
     check_arguments(arguments, FLAGS.run)
     need_libraries()
-    listener = serve.listen(FLAGS.host, FLAGS.port)
-    address = serve.address_of(listener)
-    with listener:
-        app = make_app(view_of(Run(FLAGS.run)), serve.allowed_hosts(FLAGS.host, FLAGS.names))
+    run = Run(FLAGS.run)
+    hosts = serve.allowed_hosts(FLAGS.host, FLAGS.names)
+    with serve.listen(FLAGS.host, FLAGS.port) as listener:
+        address = serve.address_of(listener)
         if not serve.is_loopback(FLAGS.host):
-            print(
+            warning = (
                 f"WARNING: --host={FLAGS.host} lets everybody who reaches this machine open the page, "
-                "without a password; leave --host out to keep it to yourself",
-                file=sys.stderr,
-                flush=True,
+                "without a password; leave --host out to keep it to yourself. It may be asked for as "
+                f"{', '.join(hosts)}; add other names with --names"
             )
+            print(warning, file=sys.stderr, flush=True)
+        app = make_app(view_of(run), hosts)
 
         def ready() -> None:
             print(f"{address}  (Ctrl-C ends it; the first answer takes some seconds)", flush=True)

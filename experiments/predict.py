@@ -50,14 +50,15 @@ def predict(arguments: list[str]) -> None:
     from lstm_jax.predict.stream import answers
 
     check_arguments(arguments, FLAGS.run)
+    prompted = not FLAGS.file and sys.stdin.isatty() and sys.stdout.isatty()
+    file = None if prompted else open_lines(FLAGS.file)[0]  # a wrong name is told before the run is loaded
     asked = answerer(FLAGS.run, top=FLAGS.top, surprisal=FLAGS.surprisal)
-    if not FLAGS.file and sys.stdin.isatty() and sys.stdout.isatty():
+    if file is None:
         history = {"": history_path(), "-": None}.get(FLAGS.history, Path(FLAGS.history))
         greeting = f"{FLAGS.run}: type {asked.asks}; Ctrl-D leaves. The first answer takes some seconds."
         converse(lambda line: asked.lines(asked.answer(line)), greeting, history)
         return
     lines = failed = 0
-    file, _ = open_lines(FLAGS.file)
     # Half of a pair, in an id, is written as in JSON, \udXXX, for UTF-8 has none.
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     with file:

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import write_recall_run, write_text_run
+from tiny_runs import write_label_run, write_recall_run, write_text_run
 
 from lstm_jax import predict
 from lstm_jax.corpora.visible import visible
 from lstm_jax.errors import UserError
 from lstm_jax.predict import answering, reading, stream
+from lstm_jax.predict.classification import Classifier
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 600
@@ -98,6 +99,25 @@ def test_answers_and_their_lines(text_run, lm):
         "%",
         found["next"][0]["token"],
     ]
+
+
+def test_labels_and_their_lines(tmp_path):
+    run = write_label_run(tmp_path)
+    asked = answering.answerer(run)
+    text = "the zebra sat 2 times on the cat"
+    found = asked.answer(text)
+    (expected,) = Classifier(run).predict([text])
+    assert found["label"] == expected.label == next(iter(found["probabilities"]))
+    assert list(found["probabilities"]) == list(expected.probabilities)
+    np.testing.assert_allclose(sum(found["probabilities"].values()), 1, rtol=1e-5)
+    assert (
+        found["unknown"] == ["zebra", "on"] and found["left_out"] == 3
+    )  # six are read, the last a line's end
+    lines = asked.lines(found)
+    assert "'zebra'" in lines[0] and "last 3 tokens" in lines[1] and len(lines) == 2 + 3
+    assert asked.answer("")["left_out"] == 0
+    with pytest.raises(UserError, match="leave --surprisal out"):
+        answering.answerer(run, surprisal=True)
 
 
 def test_other_tasks_are_told_where_to_look(tmp_path):

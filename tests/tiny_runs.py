@@ -6,7 +6,7 @@ import jax
 
 from lstm_jax import models, tasks
 from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.corpora import write_vocabulary
+from lstm_jax.corpora import write_encoder, write_vocabulary
 from lstm_jax.run_directory import RunPaths, write_json
 
 TEXTS = {
@@ -30,6 +30,8 @@ def write_run(root: Path, task: dict, model: dict) -> Path:
     made = tasks.make_task(**task, epochs=1, seed=3)
     if made.corpus is not None:
         write_vocabulary(made.corpus.vocabulary, paths.vocabulary)
+    if made.encoder is not None:
+        write_encoder(made.encoder, paths.vocabulary)
     sizes = {"vocab": made.vocab, "input_dim": made.input_dim, "outputs": made.outputs, "facts": made.facts}
     built = models.make_model(**sizes, **model)
     with Checkpoints(paths.checkpoints) as checkpoints:
@@ -50,3 +52,13 @@ def write_recall_run(root: Path, cell: str = "lstm") -> Path:
     task = {"name": "delayed_recall", "length": 7, "symbols": 3, "distractors": 2}
     task |= {"batch": 2, "epoch_steps": 2, "eval_batch": 3, "eval_steps": 2}
     return write_run(root, task, MODEL | {"hidden": [4], "cell": {"name": cell}})
+
+
+def write_label_run(root: Path) -> Path:
+    """A classifier's run: is it about cats or about dogs?"""
+    rows = [f"{label},the {label} sat {place} times" for place in range(4) for label in ("cat", "dog", "<b>")]
+    for split in ("train", "valid", "test"):
+        (root / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
+    task = {"name": "text_classification", "source": "files", "data_dir": str(root), "min_count": 1}
+    task |= {"longest": 6, "batch": 2, "eval_batch": 2}
+    return write_run(root / "run", task, MODEL | {"name": "classifier", "hidden": [4], "pooling": "mean"})

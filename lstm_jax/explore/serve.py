@@ -34,6 +34,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
       UserError: the port is taken or not allowed, or the host is not this machine's.
     """
+    if not host:
+        raise UserError("--host is empty: an address of this machine, 127.0.0.1 by default")
     if not 0 <= port <= 65535:
         raise UserError(f"port={port}: a number from 0 (any that is free) to 65535")
     try:

@@ -40,7 +40,7 @@ async function read() {
       else {
         state.answered = true;
         show(found, asked.text);
-        say(language ? `read; the likeliest next: ${found.expected.at(-1).slice(0, 3).map(([, shown]) => shown).join(", ")}` : "read");
+        say(language ? `read; the likeliest next: ${found.expected.at(-1).slice(0, 3).map(([, shown]) => `“${shown}”`).join(", ")}` : "read");
       }
     } while (state.again);
   } catch {
