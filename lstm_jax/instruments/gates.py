@@ -42,6 +42,13 @@ def _sentence(run: Run, text: str) -> _Sequence:
     return _Sequence(jnp.asarray(inputs)[:, None], [vocabulary.tokens[vocabulary.eos], *labels], told)
 
 
+def _labelled(run: Run, text: str) -> _Sequence:
+    """The text as a classifier reads it, its end of line behind it."""
+    read, tokens = run.encoder.encode(text), run.encoder.vocabulary.tokens
+    told = [describe_unknown(run.encoder.vocabulary, read.unknown)] if read.unknown else []
+    return _Sequence(jnp.asarray(read.tokens)[:, None], [tokens[int(n)] for n in read.tokens], told)
+
+
 def _line_of(run: Run, split: str, seed: int) -> _Sequence:
     """A line of the split, drawn among those of 12 to 30 tokens (the nearest, where there are none)."""
     corpus = run.task.corpus
@@ -66,7 +73,9 @@ def _episode(run: Run, split: str, seed: int) -> _Sequence:
     steps = int(real_steps(batch)[:, row].sum())
     shown = min(steps, gates.MOST_TOKENS)
     inputs = batch.inputs[:shown, row : row + 1]
-    if jnp.issubdtype(inputs.dtype, jnp.integer):
+    if run.is_classifier:
+        labels = [run.encoder.vocabulary.tokens[int(token)] for token in inputs[:, 0]]
+    elif jnp.issubdtype(inputs.dtype, jnp.integer):
         labels = [str(int(token)) for token in inputs[:, 0]]
     else:
         labels = [str(step) if step % 10 == 0 else "" for step in range(shown)]
@@ -76,9 +85,9 @@ def _episode(run: Run, split: str, seed: int) -> _Sequence:
 
 def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     if options.text:
-        if not run.is_language_model:
+        if not (run.is_language_model or run.is_classifier):
             raise UserError(f"a run of the task {run.task_name!r} reads no text: leave --text out")
-        sequence = _sentence(run, options.text)
+        sequence = (_labelled if run.is_classifier else _sentence)(run, options.text)
         if len(sequence.labels) > gates.MOST_TOKENS:
             raise UserError(
                 f"the text has {len(sequence.labels) - 1} tokens: no more than {gates.MOST_TOKENS - 1} "
