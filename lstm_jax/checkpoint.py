@@ -34,6 +34,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from lstm_jax import distributed
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Params, Tree
 from lstm_jax.pytrees import named_leaves
@@ -120,11 +121,11 @@ def _pack(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arrays to write and, by name, `[shape, dtype, crc]`; crc None where other processes hold a part."""
     arrays, entries = {}, {}
     for name, leaf in _names(tree).items():
-        spread = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+        whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
         # A copy of our own: orbax writes in the background, and on the CPU np.asarray is a view of the
         # device's buffer, which the next step is free to overwrite when the state is donated to it.
-        value = leaf if spread else np.array(leaf)
-        entries[name] = [list(value.shape), str(value.dtype), None if spread else _crc(value)]
+        value: Any = np.array(leaf) if whole else jax.numpy.copy(leaf)
+        entries[name] = [list(value.shape), str(value.dtype), _crc(value) if whole else None]
         if value.size:  # orbax refuses arrays without elements; the manifest is enough to rebuild them
             arrays[name] = value
     return arrays, entries
@@ -240,7 +241,7 @@ class _Store:
         with _saving(self.directory):
             self._manager.wait_until_finished()
             self._discard_damaged()
-            number = max([int(step), *(newest + 1 for newest in self.numbers()[:1])])
+            number = distributed.agreed(max([int(step), *(newest + 1 for newest in self.numbers()[:1])]))
             saved = self._manager.save(
                 number,
                 args=ocp.args.Composite(

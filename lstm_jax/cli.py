@@ -17,7 +17,16 @@ from ml_collections import ConfigDict, config_flags
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 
-__all__ = ["config_and_workdir", "define", "guarded", "launch", "read_flags", "with_config"]
+__all__ = [
+    "config_and_workdir",
+    "define",
+    "guarded",
+    "join_processes",
+    "launch",
+    "read_flags",
+    "with_config",
+    "with_processes",
+]
 
 EXIT_USAGE = 2
 """Exit status of everything that a UserError reports."""
@@ -35,6 +44,42 @@ def with_config(default: str) -> None:
         "",
         "Directory of the run; started again in it, a run goes on. Default: runs/NAME.",
     )
+
+
+def with_processes() -> None:
+    """Gives the command `--distributed` and what goes with it, for `join_processes`."""
+    define(
+        "bool",
+        "distributed",
+        False,
+        "Train one run with several processes, each started with this same command; the batch is cut over "
+        "the devices of all. SLURM and other clusters tell the flags below by themselves.",
+    )
+    define("string", "coordinator", "", "HOST:PORT where process 0 listens, which all must be able to reach.")
+    define("integer", "processes", 0, "How many processes there are; 0: as the cluster says.")
+    define("integer", "process_id", -1, "Index of this one, from 0; -1: as the cluster says.")
+    define("float", "join_timeout", 300.0, "Seconds to wait until all processes have come.")
+
+
+def join_processes() -> None:
+    """Joins the other processes where `--distributed` asks for it; to be called before jax takes a device.
+
+    Raises:
+      UserError: they cannot be joined; where they did not come, the process ends at once with that line.
+    """
+    values = flags.FLAGS
+    if not values.distributed:
+        given = [n for n in ("coordinator", "processes", "process_id") if values[n].present]
+        if given:
+            raise UserError(f"--{given[0]} goes with --distributed: add that, or leave it out")
+        return
+    from lstm_jax import distributed
+
+    try:
+        distributed.start(values.coordinator, values.processes, values.process_id, values.join_timeout)
+    except distributed.Alone as error:
+        # An ordinary exit would wait for jax, which still waits for the others.
+        os._exit(_fail(str(error), EXIT_USAGE))
 
 
 def _define_config(default: str, argv: Sequence[str]) -> None:

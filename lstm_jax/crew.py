@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from lstm_jax import evaluate, models, optim, parallel
+from lstm_jax import distributed, evaluate, models, optim, parallel
 from lstm_jax.cells.rates import absent
 from lstm_jax.errors import UserError
 from lstm_jax.evaluate.static import Progress
@@ -54,7 +54,7 @@ def make_model(task: Task, section: Mapping[str, Any]) -> Model:
 
 
 def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
-    """One run by itself, on a mesh of all devices along its batch."""
+    """One run by itself, on a mesh of all devices, of all processes, along its batch."""
     fresh, run, data = compile_run(c, task, model)
     evaluator = evaluate.make_evaluator(task, model, "valid")
 
@@ -63,16 +63,21 @@ def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
         return [state], [sums]
 
     def validate(which: Sequence[int], params: Sequence[Params], progress: Progress | None) -> Any:
-        return [evaluator(params[0], progress)]
+        # Every process evaluates by itself, to the figures of the first.
+        return [distributed.from_first(evaluator(distributed.local(params[0]), progress))]
 
     return Crew([fresh], advance, validate)
 
 
 def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, RunData]:
     """The state before the first step, the compiled loop over windows, and the data on the devices."""
+    if c.train.axis == "pmap" and distributed.count() > 1:
+        raise UserError('train.axis="pmap" is for one process: use "jit" with several')
     mesh = parallel.make_mesh()
     parallel.check_batch(task, mesh)
     state, optimizer = _begin(c, task, model)
+    distributed.check_same("initial values", state)
+    distributed.check_same("data", task.data)
     update = make_update(
         task,
         model,

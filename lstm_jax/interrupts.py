@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C as a request that a loop can honour at a safe place."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 __all__ = ["Interrupted", "Interrupts"]
@@ -19,13 +20,18 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """While entered, the first SIGTERM or SIGINT only sets `signum`; a second SIGINT stops at once.
+    """While entered, the first SIGTERM or SIGINT is only noted; a second SIGINT stops at once.
 
     Outside the main thread (some notebooks) signals cannot be caught: then nothing is installed.
+
+    Args:
+      agree: makes of the number of the signal that came here, 0 for none, what all processes of the run are
+        to act on. All of them must then ask, with `heard` or `check`, at the same places.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agree: Callable[[int], int] = lambda signum: signum) -> None:
         self.signum: int | None = None
+        self._agree = agree
         self._previous: dict[int, object] = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -45,7 +51,15 @@ class Interrupts:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
+    def heard(self) -> bool:
+        """Whether a signal has come, here or in another process; `signum` is then it."""
+        agreed = self._agree(self.signum or 0)
+        if agreed:  # else one that came meanwhile would be forgotten
+            self.signum = agreed
+        return bool(agreed)
+
     def check(self, message: str) -> None:
-        """Raises Interrupted if a signal has come."""
-        if self.signum is not None:
+        """Raises Interrupted if a signal has come, here or in another process."""
+        if self.heard():
+            assert self.signum is not None
             raise Interrupted(self.signum, message)

@@ -88,8 +88,18 @@ def data_shardings(task: Task, mesh: Mesh) -> RunData:
 
 
 def place(tree: Tree, shardings: Tree) -> Tree:
-    """Copies the tree onto its shardings; the result shares no buffer with `tree`, so it may be donated."""
-    return jax.device_put(tree, shardings, may_alias=False)
+    """Copies the tree onto its shardings; the result shares no buffer with `tree`, so it may be donated.
+
+    Where the devices are of several processes, all of them hold the whole tree, and each takes its part.
+    """
+    if all(sharding.is_fully_addressable for sharding in jax.tree.leaves(shardings)):
+        return jax.device_put(tree, shardings, may_alias=False)
+
+    def part(leaf: Array, sharding: NamedSharding) -> Array:
+        value = np.array(leaf)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(part, tree, shardings)
 
 
 def _loop(update: Callable) -> Callable:

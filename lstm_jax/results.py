@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import corpora, evaluate, predict, pytrees, tasks
+from lstm_jax import corpora, distributed, evaluate, predict, pytrees, tasks
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.checkpoint import read_best
 from lstm_jax.errors import UserError
@@ -16,7 +16,7 @@ from lstm_jax.metrics import read_metrics, write_result
 from lstm_jax.models import Model
 from lstm_jax.notation import Params
 from lstm_jax.provenance import provenance
-from lstm_jax.run_directory import RunDirectory
+from lstm_jax.run_directory import RunPaths
 from lstm_jax.tasks.base import Task
 
 __all__ = ["Evaluators", "announce", "finish", "other_lengths", "shapes", "shown"]
@@ -35,7 +35,7 @@ def shown(figures: Mapping[str, float]) -> list[str]:
     return [name for name in SHOWN if name in figures]
 
 
-def announce(task: Task, model: Model, params: Params, directory: RunDirectory) -> None:
+def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> None:
     """Logs data, size, devices and backend, and stores the vocabulary that predicting needs."""
     if task.corpus is not None:
         corpora.write_vocabulary(task.corpus.vocabulary, directory.vocabulary)
@@ -45,10 +45,11 @@ def announce(task: Task, model: Model, params: Params, directory: RunDirectory) 
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
     device = jax.devices()[0]
     log.info(
-        "%s parameters; %d %s device(s); backend %s (%s); run directory %s",
+        "%s parameters; %d %s device(s)%s; backend %s (%s); run directory %s",
         f"{pytrees.count(params):,}",
         jax.device_count(),
         device.platform,
+        f" of {distributed.count()} processes" if distributed.count() > 1 else "",
         model.backend,
         model.why,
         directory.root,
@@ -107,7 +108,7 @@ def finish(
     others: Mapping[int, Task],
     model: Model,
     like: Params,
-    directory: RunDirectory,
+    directory: RunPaths,
     interrupts: Interrupts,
     evaluators: "Evaluators",
     *,
@@ -115,6 +116,8 @@ def finish(
     host: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint, draws the learning curve, writes result.json and prints what matters.
+
+    Of several processes each evaluates, and the first one writes and prints.
 
     Args:
       c, task, model, directory: of the run.
@@ -157,11 +160,17 @@ def finish(
         result["lengths"] = {
             str(length): evaluators(other, "test", params, listen, length) for length, other in others.items()
         }
-    _curve(task, figures["static"]["valid"], directory)
-    write_result(directory.root, result)  # before what may fail: adapting can leave the finite numbers
+    with distributed.shared_fate():
+        if distributed.first():
+            _curve(task, figures["static"]["valid"], directory)
+            # Before what may fail: adapting can leave the finite numbers.
+            write_result(directory.root, result)
     if task.corpus is not None and (c.evaluate.dynamic or c.evaluate.cache):
         figures |= _adaptive(c, task.corpus, model, params, listen)
-        write_result(directory.root, result)
+        if distributed.first():
+            write_result(directory.root, result)
+    if not distributed.first():
+        return result
     _print(task, result, directory)
     if task.corpus is not None and c.evaluate.sample:
         model_of_run = predict.LanguageModel(model, params, task.corpus.vocabulary)
@@ -170,7 +179,7 @@ def finish(
     return result
 
 
-def _curve(task: Task, figures: Mapping[str, float], directory: RunDirectory) -> None:
+def _curve(task: Task, figures: Mapping[str, float], directory: RunPaths) -> None:
     """Draws the learning curve beside the levels to compare with."""
     if "perplexity" in figures:
         metric = "perplexity"
@@ -220,7 +229,7 @@ def _adaptive(
     return found
 
 
-def _print(task: Task, result: Mapping[str, Any], directory: RunDirectory) -> None:
+def _print(task: Task, result: Mapping[str, Any], directory: RunPaths) -> None:
     """The table at the end of a run, on the standard output."""
     print(f"\nbest checkpoint: step {result['best_step']}; {result['seconds']:.0f} s of training")
     print(f"{'':24}{'valid':>12}{'test':>12}")

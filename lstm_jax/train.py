@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import results, tasks
+from lstm_jax import distributed, results, tasks
 from lstm_jax.crew import compile_run, make_model, solo, together
 from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
@@ -68,13 +68,14 @@ def run_together(
     """
     c, alone = configs[0], len(configs) == 1
     sections = [config.to_dict() for config in configs]
-    made = [tasks.make_task(**s["task"], epochs=c.train.epochs, seed=s["seed"]) for s in sections]
-    model = make_model(made[0], sections[0]["model"])
-    others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
+    with distributed.shared_fate():
+        made = [tasks.make_task(**s["task"], epochs=c.train.epochs, seed=s["seed"]) for s in sections]
+        model = make_model(made[0], sections[0]["model"])
+        others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
     crew = solo(c, made[0], model) if alone else together(configs, made, model, member_devices=member_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, dict[str, Any] | UserError] = {}
-    with Interrupts() as interrupts, contextlib.ExitStack() as stack:
+    with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:
         runs = [
             stack.enter_context(
                 Trainee(
@@ -89,7 +90,8 @@ def run_together(
         step = runs[0].step
         if any(one.step != step for one in runs):
             raise UserError("runs that stopped at different steps cannot go on together: train them apart")
-        with Progress(calendar.total, step, bar=None if alone else False) as progress:
+        bar = None if alone and distributed.first() else False
+        with Progress(calendar.total, step, bar=bar) as progress:
             training = list(range(len(runs)))
             while True:
                 due = [k for k in training if runs[k].evaluation_due()]
@@ -125,7 +127,7 @@ def run_together(
                 step = runs[training[0]].step
                 if alone:
                     progress.update(step, **{name: row[name] for name in results.shown(row)})
-                if interrupts.signum is not None:
+                if interrupts.heard():
                     leave(runs, training, interrupts)
         evaluators = results.Evaluators(model)
         for k, one in enumerate(runs):

@@ -9,14 +9,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_jax import optim, results
+from lstm_jax import distributed, optim, results
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
 from lstm_jax.interrupts import Interrupts
 from lstm_jax.metrics import Recorder
 from lstm_jax.models import Model
-from lstm_jax.run_directory import RunDirectory
+from lstm_jax.run_directory import RunDirectory, RunPaths
 from lstm_jax.state import TrainState
 from lstm_jax.tasks.base import Task
 
@@ -76,22 +76,31 @@ class Trainee:
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
         self.aside, self.patience = aside, patience
         self.failure: UserError | None = None
-        self._like = results.shapes(fresh.params)  # the state itself is given away to the compiled loop
+        # The state itself is given away to the compiled loop.
+        self._like = results.shapes(distributed.local(fresh.params))
         self._best: tuple | None = None
         self._saved, self._saved_at = -1, time.monotonic()
         with contextlib.ExitStack() as stack:
-            self.directory = stack.enter_context(RunDirectory(workdir))
-            self.directory.guard(c.to_dict())
+            self.directory = RunPaths(workdir)
+            with distributed.shared_fate():
+                if distributed.first():
+                    stack.enter_context(RunDirectory(workdir)).guard(c.to_dict())
+            distributed.check_shared(self.directory.config)
             with aside():
                 self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, c.train.keep))
-                self.recorder = stack.enter_context(
-                    Recorder(self.directory.root, tensorboard=c.train.tensorboard)
-                )
-                results.announce(task, model, fresh.params, self.directory)
+                self._recorder: Recorder | None = None
+                with distributed.shared_fate():
+                    if distributed.first():
+                        self._recorder = stack.enter_context(
+                            Recorder(self.directory.root, tensorboard=c.train.tensorboard)
+                        )
+                        results.announce(task, model, fresh.params, self.directory)
                 found = self.checkpoints.restore_latest(fresh)
                 self.state: TrainState = fresh if found is None else found[0]
                 self.host = NEW_RUN | (found[1] if found else {})
-                self.recorder.rewind(self.step, self.host["evaluated"])
+                with distributed.shared_fate():
+                    if self._recorder is not None:
+                        self._recorder.rewind(self.step, self.host["evaluated"])
                 if self.step:
                     _log.info(
                         "going on from step %d of %d in %s", self.step, calendar.total, self.directory.root
@@ -127,7 +136,7 @@ class Trainee:
         """
         step = self.step
         self.host = judged(self.host, step, self.task, figures)
-        self.recorder.write(step, "valid", epoch=self.calendar.epochs_done(step), **figures)
+        self._record(step, "valid", epoch=self.calendar.epochs_done(step), **figures)
         if self.host["best_step"] == step:
             self._best = (step, self.state.evaluation_params(), dict(figures))
         self.state = begin_averaging(self.c, self.state, self.host)
@@ -172,10 +181,16 @@ class Trainee:
         step = self.step
         self.host = self.host | {"seconds": self.host["seconds"] + seconds}
         row = train_row(self.task, dict(sums), seconds)
-        self.recorder.write(step, "train", epoch=self.calendar.epochs_done(step), learning_rate=rate, **row)
+        self._record(step, "train", epoch=self.calendar.epochs_done(step), learning_rate=rate, **row)
         if self.calendar.save_due(step) and not self.calendar.evaluation_due(step):
             self.save()
         return row
+
+    def _record(self, step: int, kind: str, **values: Any) -> None:
+        """Adds a row to the metrics, in the process that writes them."""
+        with distributed.shared_fate():
+            if self._recorder is not None:
+                self._recorder.write(step, kind, **values)
 
     def save(self, *, force: bool = False) -> None:
         """Saves the best parameters and the state, if it is time; in the background."""
