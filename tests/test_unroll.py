@@ -15,7 +15,8 @@ from lstm_jax import cells, unroll
 from lstm_jax.cells.base import Cell
 from lstm_jax.errors import UserError
 from lstm_jax.pytrees import FIXED
-from lstm_jax.unroll import cudnn
+from lstm_jax.unroll import cudnn, properties
+from lstm_jax.unroll.properties import Setting, values_and_gradients, weigh
 from tests import oracles, step_loop
 
 T, B, D, H = 5, 3, 2, 4
@@ -117,29 +118,6 @@ def noise(tree, seed):
     return jax.tree.unflatten(treedef, leaves)
 
 
-def weigh(out, seed=5):
-    """A scalar that depends on every number of the output, each with a random weight of its own.
-
-    The weights are NumPy's: constants of the program, where jax.random would be most of what is compiled.
-    """
-    rng = np.random.default_rng(seed)
-    terms = [jnp.sum(leaf.astype(float) * rng.standard_normal(leaf.shape)) for leaf in jax.tree.leaves(out)]
-    return sum(terms)
-
-
-def values_and_gradients(cell, params, xs, carry, *, backend="scan", **options):
-    """The outputs, and the gradients of `weigh` with respect to params, xs and carry."""
-
-    def loss(params, xs, carry):
-        out = unroll.unroll(cell, params, xs, carry, backend=backend, **options)
-        return weigh(out), out
-
-    both = jax.value_and_grad(loss, (0, 1, 2), has_aux=True, allow_int=True)
-    # The loop runs op by op: its small ops are compiled once for all tests, its whole once for each.
-    (_, out), gradients = (both if backend == "loop" else jax.jit(both))(params, xs, carry)
-    return out, gradients
-
-
 def assert_close(actual, desired, **tolerance):
     def close(a, d):
         if a.dtype == jax.dtypes.float0:
@@ -174,8 +152,7 @@ def test_scan_equals_loop(case, options):
             unroll.unroll(CASES[case](), *setup(CASES[case]()), key=KEY)
         return
     options = dict(OPTIONS[options], key=KEY)
-    expected = values_and_gradients(cell, *setup(cell), backend="loop", **options)
-    assert_close(values_and_gradients(cell, *setup(cell), backend="scan", **options), expected)
+    assert properties.scan_equals_loop(cell, Setting(*setup(cell)), **options) is None
 
 
 @each_cell
@@ -259,45 +236,23 @@ def test_gradient_of_the_gradient():
 @each_cell
 def test_windows_with_the_carry_equal_the_whole(name):
     cell = make(name)
-    params, xs, carry = setup(cell)
-    whole = unroll.unroll(cell, params, xs, carry)
-    first = unroll.unroll(cell, params, xs[:3], carry)
-    second = unroll.unroll(cell, params, xs[3:], first.carry)
-    assert_close(second.carry, whole.carry)
-    for part in ("ys", "trace"):
-        both = [getattr(first, part), getattr(second, part)]
-        assert_close(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *both), getattr(whole, part))
+    assert properties.windows_equal_the_whole(cell, Setting(*setup(cell))) is None
 
 
 @each_cell
 def test_causal_and_independent_over_the_batch(name):
     cell = make(name)
-    params, xs, carry = setup(cell)
-    run = jax.jit(lambda xs: unroll.unroll(cell, params, xs, carry).ys)
-    before, after = run(xs), run(xs.at[3, 1].add(1.0))
-    changed = np.asarray(jnp.any(before != after, -1))
-    expected = np.zeros((T, B), bool)
-    expected[3:, 1] = True
-    np.testing.assert_array_equal(changed, expected)
+    given = Setting(*setup(cell))
+    changed = properties.changed(cell, given)
+    assert properties.causal(cell, given, changed) is None
+    assert properties.sequences_do_not_meet(cell, given, changed) is None
 
 
 @pytest.mark.parametrize("backend", ["scan", "loop"])
 @each_cell
 def test_lengths_equal_each_sequence_alone(name, backend):
     cell = make(name)
-    params, xs, carry = setup(cell)
-    out = unroll.unroll(cell, params, xs, carry, lengths=LENGTHS, backend=backend)
-    for n, length in enumerate(LENGTHS.tolist()):
-        own = jax.tree.map(lambda leaf, n=n: leaf[n : n + 1], carry)
-        past = jax.tree.map(lambda leaf, n=n, k=length: leaf[k:, n], (out.ys, out.trace))
-        assert not any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(past))
-        after = jax.tree.map(lambda leaf, n=n: leaf[n : n + 1], out.carry)
-        if length == 0:
-            assert_close(after, own, rtol=0, atol=0)
-            continue
-        alone = unroll.unroll(cell, params, xs[:length, n : n + 1], own)
-        assert_close(after, alone.carry)
-        assert_close(out.ys[:length, n : n + 1], alone.ys)
+    assert properties.lengths_equal_each_alone(cell, Setting(*setup(cell)), backend) is None
 
 
 @pytest.mark.parametrize("backend", ["scan", "loop"])

@@ -37,6 +37,7 @@ __all__ = [
     "Written",
     "chosen",
     "directory_for",
+    "look",
     "plain",
     "take",
     "write",
@@ -93,6 +94,23 @@ def chosen(run: Run, what: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         else:
             left[name] = reason
     return taken, left
+
+
+def look(run: Run, name: str, **options: Any) -> Reading:
+    """Measures with the instrument `name` and writes nothing: figures and numbers for a notebook.
+
+    Args:
+      run: to look into.
+      name: of INSTRUMENTS.
+      options: fields of `Options`.
+
+    Raises:
+      UserError: as `chosen`, an unknown option, or options that do not fit the run.
+    """
+    for option in options:
+        check_name(option, Options.__dataclass_fields__, "option")
+    chosen(run, [name])
+    return INSTRUMENTS[name].measure(run, Options(**options), lambda *_: None)
 
 
 def take(

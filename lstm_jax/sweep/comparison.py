@@ -12,7 +12,17 @@ from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import over_seeds
 from lstm_jax.sweep.summary import BEST_HIGH, groups, rows
 
-__all__ = ["Comparison", "Margin", "curves", "margins", "name_of", "read", "shown_variants", "variant_of"]
+__all__ = [
+    "Comparison",
+    "Margin",
+    "curves",
+    "curves_of_variants",
+    "margins",
+    "name_of",
+    "read",
+    "shown_variants",
+    "variant_of",
+]
 
 FEW = 12
 """Values of a field that still get a mean each; of more, as in a random search, the dots alone are drawn."""
@@ -158,6 +168,13 @@ def curves(comparison: Comparison, names: Sequence[str]) -> dict[str, tuple[list
         kept = [row for row in evaluated if comparison.metric in row]
         found[name] = [row["step"] for row in kept], [row[comparison.metric] for row in kept]
     return found
+
+
+def curves_of_variants(comparison: Comparison) -> dict[str, list[tuple[list[float], list[float]]]]:
+    """Variant -> `curves` of its members that ended, in the sweep's order: what `learning_bands` draws."""
+    found = curves(comparison, [run["name"] for run in comparison.runs])
+    variants = dict.fromkeys(run["variant"] for run in comparison.runs)
+    return {v: [found[run["name"]] for run in comparison.runs if run["variant"] == v] for v in variants}
 
 
 class Margin(NamedTuple):

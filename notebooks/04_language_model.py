@@ -1,0 +1,108 @@
+# %% [markdown]
+# # 04 A language model: train, sample, look inside
+#
+# The text is one that every Python brings along: its language reference (`pydoc_data`), about 390,000
+# characters. The model reads character after character and gives a probability to each next one (Mikolov et
+# al. 2010; Zaremba, Sutskever & Vinyals 2014). This one is small and trained for a few seconds, so that the
+# notebook is quick.
+
+# %%
+# %matplotlib inline
+import tempfile
+
+from configs import quickstart
+from lstm_jax import predict, train
+from lstm_jax.analysis.curves import learning_curve
+from lstm_jax.instruments import look
+from lstm_jax.metrics import read_metrics
+
+workdir = tempfile.TemporaryDirectory()
+
+# %% [markdown]
+# ## Train
+#
+# A config is a whole experiment; here the quickstart's, made smaller. Windows of 50 characters follow each
+# other, and the state is handed on (truncated BPTT, notebook 01).
+
+# %%
+config = quickstart.get_config()
+config.task.batch = 40
+config.model.hidden = (96,)
+config.model.embedding = 32
+config.optim.learning_rate = 1e-2
+config.train.epochs = 2
+config.train.eval_every = 50
+config.train.steps_per_call = 25
+config.train.tensorboard = False
+config.evaluate.sample = 0
+result = train.run(config, workdir.name)
+
+# %% [markdown]
+# *Perplexity* is the exponential of the mean loss: as uncertain as among so many equally likely characters.
+# Beside it, what counting gives: every character alike (uniform), by its frequency (unigram), given the
+# last one (bigram).
+
+# %%
+levels = {name: result["facts"][f"valid_{name}_perplexity"] for name in ("unigram", "bigram")}
+learning_curve(read_metrics(workdir.name), levels=levels, title="characters of Python's language reference")
+
+# %% [markdown]
+# *What to see:* within a hundred steps the network passes the bigram, so it uses more than the last
+# character.
+#
+# ## Sample
+#
+# The temperature divides the logits: low is careful and repeats itself, 1 is the model's own distribution.
+
+# %%
+model = predict.load(workdir.name)
+for temperature in (0.3, 1.0):
+    (sample,) = model.generate("The ", 160, temperature=temperature, seed=3)
+    print(f"--- temperature {temperature}\n{sample.text}\n")
+
+# %% [markdown]
+# *What to see:* spelling and spacing come first, sense does not come at all from a model of this size.
+#
+# ## How surprised was it?
+#
+# The loss of each character of a line, in nats. Beginnings of words are hard, their ends easy.
+
+# %%
+(line,) = model.score(["The import statement is a list of values"])
+[(token, round(-float(log_prob), 1)) for token, log_prob in zip(line.tokens, line.log_probs, strict=True)][
+    :24
+]
+
+# %% [markdown]
+# ## Look inside: the gates over a sentence
+
+# %%
+trained = predict.Run(workdir.name)
+look(trained, "gates", text="The import statement (see below)", tokens=2000).figures["layer1"]
+
+# %% [markdown]
+# *What to see:* a row is a unit, sorted by its time scale, the longest on top. At the bottom the forget
+# gates flicker with every character; at the top they stand open, and the cell state below keeps its colour
+# over words (Karpathy, Johnson & Fei-Fei 2015 looked at such cells).
+#
+# ## Time scales of the units
+
+# %%
+look(trained, "timescales", tokens=4000).figures[""]
+
+# %% [markdown]
+# *What to see:* all units started at the time scale of forget bias 1, about 3 characters. Training spread
+# them: some forget at once, some hold for ten characters and more (Mahto et al. 2021 measured words in this
+# way).
+#
+# ## How much context does it use?
+#
+# The same 300 characters, each predicted from the last $n$ characters alone (Khandelwal et al. 2018).
+
+# %%
+look(trained, "context", lengths=(1, 2, 5, 10, 20, 50, 100), targets=300).figures[""]
+
+# %% [markdown]
+# *What to see:* above, the perplexity falls with every character of context that is given; below, what is
+# still missing to the whole text, on a logarithmic axis. Where it is under 1 %, more context gains this
+# model nothing.

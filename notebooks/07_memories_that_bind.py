@@ -1,0 +1,138 @@
+# %% [markdown]
+# # 07 Hebbian, fast-weight and attention memories
+#
+# The state of an LSTM is a vector: each unit holds a number. To *bind* a key to a value, other memories
+# write a matrix while they read ("cells that fire together wire together", Hebb 1949), or keep their past
+# states and attend to them:
+#
+# | cell | memory after step $t$ | from |
+# | --- | --- | --- |
+# | `fast_weights` | $A_t = \lambda A_{t-1} + \eta\, h_t h_t^\top$ | Ba et al. 2016; Schmidhuber 1992 |
+# | `plastic`, `plastic_lstm` | $\mathrm{Hebb}_t = \mathrm{Hebb}_{t-1} + \eta\, h_{t-1} y_t^\top$, times trained $\alpha$ | Miconi et al. 2018, 2019 |
+# | `attention_lstm` | the last $M$ states, read by softmax attention | Cheng et al. 2016; Daniluk et al. 2017 |
+
+# %%
+# %matplotlib inline
+import tempfile
+
+from configs.memory import base
+from lstm_jax.analysis import memories, sequences
+from lstm_jax.analysis.variants import learning_bands
+from lstm_jax.predict import Run
+from lstm_jax.sweep import comparison, define, run, summary, table
+
+workdir = tempfile.TemporaryDirectory()
+
+# %% [markdown]
+# ## The task
+#
+# Associative recall: pairs of a letter and a digit, a pause of two steps, a letter of before: which digit
+# stood with it? Small here: LENGTH pairs of 6 letters and 4 digits, so a guess is right one time in four.
+
+# %%
+config = base.get_config("associative_recall")
+config.task.length = 2
+config.task.letters = 6
+config.task.digits = 4
+config.task.batch = 32
+config.task.epoch_steps = 100
+config.task.eval_steps = 2
+config.model.embedding = 16
+config.model.hidden = (24,)
+config.optim.learning_rate = 5e-3
+config.train.epochs = 8
+config.train.stop_when_solved = False
+
+# %% [markdown]
+# ## Train four memories
+#
+# All have 24 units (the parameters differ, see the table), one seed each: enough to look inside, not to
+# rank them. The study with equal parameters and five seeds is in `experiments/RESULTS.md`.
+
+# %%
+variants = {
+    "LSTM": {"model.cell.name": "lstm"},
+    "fast weights": {"model.cell.name": "fast_weights"},
+    "plastic LSTM": {"model.cell.name": "plastic_lstm"},
+    "attention LSTM": {"model.cell.name": "attention_lstm", "model.cell.options": "slots=10"},
+}
+sweep = define.expand(config, {"list": variants})
+run.run(sweep, workdir.name, mode="sequential")
+print(table.table(summary.summarise(workdir.name)))
+
+# %%
+compared = comparison.read(workdir.name)
+learning_bands(comparison.curves_of_variants(compared), chance=1 / 4, title="associative recall, one seed")
+
+# %%
+trained = {
+    name: Run(f"{workdir.name}/members/{member.name}")
+    for name, member in zip(variants, sweep.members, strict=True)
+}
+task = trained["LSTM"].task
+batch = task.batch(task.data, "valid", 0, 0)
+names = ["?", *"abcdef", *"0123"]
+row = 0
+tokens = [names[int(token)] for token in batch.inputs[:, row]]
+sequences.figure(
+    sequences.example(task, row=row), outputs=[*"0123"], title=f"one sequence: {' '.join(tokens)}"
+)
+
+# %% [markdown]
+# ## What the fast weights hold
+#
+# The matrix $A$ after every step of that sequence. It is 0 at the start, and each step adds the outer
+# product of the state with itself.
+
+# %%
+fast = trained["fast weights"]
+states = memories.carries(fast.model, fast.params, batch.inputs)
+labels = [f"after {token}" for token in tokens]
+memories.matrices_figure(
+    states.a[:, row], labels, columns=7, what="entry of A", title="fast weights A while it reads"
+)
+
+# %% [markdown]
+# *What to see:* $A$ grows and fades, and is symmetric: it stores states, not arrows from one to the next.
+#
+# ## It is attention
+#
+# What is read from $A$ is a sum of past states: $A q = \sum_k \eta \lambda^{t-k} (h_k \cdot q)\, h_k$. So
+# the weights $\eta \lambda^{t-k} (h_k \cdot h_t)$ tell which past steps come back when step $t$ asks (Ba et
+# al. 2016, eq. 3; the same thing as linear attention, Schlag et al. 2021).
+
+# %%
+weights = memories.recall_weights(states.h[:, row], decay=0.95, eta=0.5)
+memories.attention_figure(
+    weights, tokens, what="weight of the state", title="fast weights: which past states come back"
+)
+
+# %% [markdown]
+# ## What a plastic matrix holds
+#
+# Hebb of the plastic LSTM goes from the state *before* a step to the candidate *of* the step, so it is not
+# symmetric: it can store that one thing came after another.
+
+# %%
+plastic = trained["plastic LSTM"]
+hebb = memories.carries(plastic.model, plastic.params, batch.inputs).hebb[:, row]
+memories.matrices_figure(
+    hebb, labels, columns=7, what="entry of Hebb", title="plastic LSTM: Hebb while it reads"
+)
+
+# %% [markdown]
+# ## Attention over past states
+#
+# Here nothing is written into a matrix; the states are kept, and the softmax weights are the trace
+# `attention`.
+
+# %%
+attention = trained["attention LSTM"]
+outputs = attention.model.apply(
+    attention.params, batch.inputs, attention.model.carry(attention.params, batch.inputs.shape[1])
+)
+by_position = memories.by_position(outputs.traces[0]["attention"][:, row])
+memories.attention_figure(by_position, tokens, title="attention LSTM: to which step it turns")
+
+# %% [markdown]
+# *What to see:* the last row asks. Each row sums to 1 over the steps before it.
