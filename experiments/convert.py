@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> None:
         file = exchange.write_run(Run(FLAGS.run), FLAGS.to, FLAGS.layout)
         for name, tensor in file.tensors.items():
             print(f"{name:<28}{tensor.dtype!s:<10}{list(tensor.shape)}")
-        print(f"{FLAGS.to}: layout {file.layout}, {', '.join(file.about)}")
+        for name, text in sorted(file.about.items()):
+            print(f"{name:<28}{text if len(text) < 75 else f'{len(text):,} characters of JSON'}")
+        print(FLAGS.to)
     else:
         tokens = exchange.read_tokens(FLAGS.vocabulary) if FLAGS.vocabulary else None
         run = exchange.make_run(source, FLAGS.run, Run(FLAGS.like) if FLAGS.like else None, tokens)

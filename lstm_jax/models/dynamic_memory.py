@@ -180,11 +180,11 @@ def dynamic_memory(
 
         if resets is not None or not jnp.issubdtype(inputs.dtype, jnp.integer):
             raise UserError("dynamic_memory takes tokens, one story and its question each, and no resets")
-        times = jnp.arange(len(inputs))[:, None]
+        times = jnp.arange(inputs.shape[0])[:, None]  # len() takes no symbolic T
         asked = inputs == question_end
         if lengths is not None:
             asked &= times < lengths
-        end = jnp.where(asked.any(0), asked.argmax(0), len(inputs) if lengths is None else lengths)
+        end = jnp.where(asked.any(0), asked.argmax(0), inputs.shape[0] if lengths is None else lengths)
         tells = (inputs == sentence_end) & (times < end)
         begin = jnp.max(jnp.where(tells, times + 1, 0), 0)  # of the question
 
@@ -204,10 +204,10 @@ def dynamic_memory(
         memory, gates = jax.lax.scan(one_pass, question, None, length=episodes)
         answer = one_step(params["answer"], question, memory)[None]
         dropped = drop(answer, rates["output"], stream("dropout", 1))
-        wide_as = (len(inputs), *answer.shape[1:])
+        wide_as = (inputs.shape[0], *answer.shape[1:])
         logits = head(params, dropped)
         return Outputs(
-            jnp.broadcast_to(logits, (len(inputs), *logits.shape[1:])),
+            jnp.broadcast_to(logits, (inputs.shape[0], *logits.shape[1:])),
             (),
             jnp.broadcast_to(answer, wide_as),
             jnp.broadcast_to(dropped, wide_as),

@@ -24,7 +24,7 @@ PAD = 0
 
 def lengths_from_padding(tokens: Array) -> Array:
     """[B] int32, the steps of each sequence of `tokens` [T, B] up to the last one that is not PAD."""
-    steps = jnp.arange(1, len(tokens) + 1, dtype=jnp.int32)[:, None]
+    steps = jnp.arange(1, tokens.shape[0] + 1, dtype=jnp.int32)[:, None]  # len() takes no symbolic T
     return jnp.max(jnp.where(tokens != PAD, steps, 0), axis=0)
 
 
@@ -38,7 +38,7 @@ def reverse(x: Array, lengths: Array) -> Array:
 
     Its own inverse.
     """
-    steps = jnp.arange(len(x))[:, None]
+    steps = jnp.arange(x.shape[0])[:, None]
     index = jnp.where(steps < lengths, lengths - 1 - steps, steps)
     return jnp.take_along_axis(x, index.reshape(index.shape + (1,) * (x.ndim - 2)), axis=0)
 
@@ -50,7 +50,7 @@ def at_last(x: Array, lengths: Array) -> Array:
 
 
 def _mean(params: Params, states: Array, lengths: Array) -> Array:
-    total = jnp.where(real(len(states), lengths)[..., None], states, 0).sum(0, dtype=jnp.float32)
+    total = jnp.where(real(states.shape[0], lengths)[..., None], states, 0).sum(0, dtype=jnp.float32)
     return total / jnp.maximum(lengths, 1)[:, None]
 
 
@@ -65,7 +65,7 @@ def attention_weights(params: Params, states: Array, lengths: Array) -> Array:
       lengths: [B].
     """
     scores = jnp.tanh(states.astype(jnp.float32) @ params["w"] + params["b"]) @ params["v"]
-    mask = real(len(states), lengths)
+    mask = real(states.shape[0], lengths)
     scores = jnp.where(mask, scores, -jnp.inf)
     top = jnp.where(lengths > 0, scores.max(0), 0.0)
     weights = jnp.where(mask, jnp.exp(jnp.where(mask, scores, 0.0) - jax.lax.stop_gradient(top)), 0.0)
@@ -75,7 +75,7 @@ def attention_weights(params: Params, states: Array, lengths: Array) -> Array:
 def _attention(params: Params, states: Array, lengths: Array) -> Array:
     """[B, F] float32, the mean of states [T, B, F] under `attention_weights`."""
     weights = attention_weights(params, states, lengths)
-    return (weights[..., None] * jnp.where(real(len(states), lengths)[..., None], states, 0)).sum(0)
+    return (weights[..., None] * jnp.where(real(states.shape[0], lengths)[..., None], states, 0)).sum(0)
 
 
 def init_attention(key: Key, width: int, weights: Callable[[Key, tuple[int, ...]], Array]) -> Params:
