@@ -39,8 +39,10 @@ export class HeatMaps {
     this.maps = maps.filter((map) => !only || map.name === only);
     this.drawn = this.maps.map((map) => this.draw(map, this.maps.length > 1));
     this.labels = element("div", { className: "field", ariaHidden: "true" });
-    const cut = (step) => (step.length > 14 ? `${step.slice(0, 13)}…` : step);
-    this.labels.append(...steps.map((step) => element("span", { title: step }, cut(step))));
+    const cut = steps.map((step) => (step.length > 14 ? `${step.slice(0, 13)}…` : step));
+    this.longest = Math.max(...cut.map((label) => label.length));
+    this.labels.append(...cut.map((label, at) => element("span", { title: steps[at] }, label)));
+    this.labels.style.setProperty("--long", this.longest);
     const below = element("div", { className: "labels" }, element("div", { className: "units" }), this.labels);
     this.container.replaceChildren(...this.drawn.map((one) => one.figure), below);
     if (!maps.length) this.clear("This cell has no gates to show.");
@@ -137,7 +139,7 @@ export class HeatMaps {
       one.cell.hidden = true;
     }
     this.labels.style.width = across;
-    this.labels.classList.toggle("flat", this.width >= 80); // room enough for words as they are read
+    this.labels.classList.toggle("flat", 8 * this.longest + 4 <= this.width); // room to stand upright
     [...this.labels.children].forEach((label, step) => {
       label.style.left = `${step * this.width}px`;
       label.style.width = `${this.width}px`;

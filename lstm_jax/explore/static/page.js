@@ -40,7 +40,7 @@ async function read() {
       else {
         state.answered = true;
         show(found, asked.text);
-        say(language ? `read; the likeliest next: ${found.expected.at(-1).slice(0, 3).map(([, shown]) => `“${shown}”`).join(", ")}` : "read");
+        say(language ? `read; the likeliest next: ${found.expected.at(-1).slice(0, 3).map(([, shown]) => `“${shown}”`).join(", ")}` : `read; the likeliest label: “${found.label}”`);
       }
     } while (state.again);
   } catch {
@@ -57,7 +57,7 @@ function show(found, typed) {
   at("told").textContent = found.told ?? "";
   at("told").hidden = !found.told;
   if (!language) {
-    at("after").textContent = typed ? `The likeliest is ${found.label}.` : "Of a text without a word:";
+    at("after").textContent = typed ? `The likeliest is “${found.label}”.` : "Of a text without a word:";
     bars(found.labels.map(([label, p]) => ({ shown: label, p })), false);
     return;
   }
@@ -155,9 +155,9 @@ function bars(rows, append) {
   const most = Math.max(...rows.map((row) => row.p));
   const whole = [0.05, 0.1, 0.25, 0.5, 1].find((share) => share >= most) ?? 1;
   const rest = 1 - rows.reduce((sum, row) => sum + row.p, 0);
-  const shown = rest > 1e-3 ? [...rows, { shown: "all others", p: rest, rest: true }] : rows;
+  const last = { shown: rest > 1e-3 ? "all others" : "", p: rest > 1e-3 ? rest : null, rest: true };
   at("bars").replaceChildren(
-    ...shown.map((row) => {
+    ...[...rows, last].map((row) => {
       const usable = append && !row.rest;
       const kind = `bar${row.own ? " own" : ""}${row.rest ? " rest" : ""}`;
       const fill = element("span", { className: "fill" });
@@ -166,8 +166,10 @@ function bars(rows, append) {
         usable ? "button" : "div",
         { className: kind, title: usable ? `go on with ${row.shown}` : row.own && language ? `${row.shown}: what stood there` : row.shown },
         element("span", { className: "word" }, row.shown),
-        element("span", { className: "track" }, fill),
-        element("span", { className: "number" }, percent(row.p)),
+        row.rest
+          ? element("span", { className: "axis", ariaHidden: "true" }, ...["0", percent(whole)].map((end) => element("span", {}, end)))
+          : element("span", { className: "track" }, fill),
+        element("span", { className: "number" }, row.p === null ? "" : percent(row.p)),
       );
       if (usable) {
         bar.type = "button";
@@ -176,7 +178,6 @@ function bars(rows, append) {
       return element("li", {}, bar);
     }),
   );
-  at("axis").replaceChildren(element("span", {}, element("b", {}, "0"), element("b", {}, percent(whole))));
 }
 
 function goOn(raw) {
