@@ -66,19 +66,21 @@ class Section(NamedTuple):
       title: the heading.
       caption: how to read them.
       charts: one or more.
-      picture: name of the figure for print beside it (figures/NAME.png, or what begins with it).
+      pictures: of the figures for print beside it: figures/NAME.png, or what begins with NAME.
     """
 
     id: str
     title: str
     caption: str
     charts: list[Chart]
-    picture: str
+    pictures: tuple[str, ...]
 
 
-def plain(text: Any) -> str:
-    """Text as plotly shows it: no part of it is markup."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def plain(text: Any, longest: int = 0) -> str:
+    """Text as plotly shows it: no part of it is markup; cut to `longest` characters where that is given."""
+    text = str(text)
+    text = text if not longest or len(text) <= longest else text[: longest - 1] + "…"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def rounded(values: Iterable[float]) -> list[float | None]:

@@ -63,6 +63,6 @@ def differences(c: Comparison) -> Section | None:
     )
     if by_length:
         caption += f" Rows: variant · {c.length_label}, each against the baseline at the same length."
-    chart = Chart("difference", "", f"difference of each variant to {against}",
-                  {"data": data, "layout": layout}, 110 + 26 * len(rows))  # fmt: skip
-    return Section("differences", "Difference to the baseline", caption, [chart], "")
+    says, wide = f"difference of each variant to {against}", 7 * max(map(len, names)) + 200
+    chart = Chart("difference", "", says, {"data": data, "layout": layout}, 110 + 26 * len(rows), wide)
+    return Section("differences", "Difference to the baseline", caption, [chart], ())

@@ -23,6 +23,8 @@ __all__ = ["marginal", "parallel"]
 
 TONES = 12
 """Colours of the lines of parallel coordinates."""
+LONGEST = 24
+"""Characters of a tick."""
 
 
 def _ramp(share: float) -> str:
@@ -56,17 +58,14 @@ def parallel(c: Comparison) -> Section | None:
     for tone in tones:
         xs: list[float | None] = []
         ys: list[float | None] = []
-        texts: list[str | None] = []
         for place in by_tone[tone]:
             shift = 0.02 * jitter(place)
             end = FAILED if tone < 0 else last.at[place]
             xs += [*range(len(fields) + 1), None]
             ys += [*rounded([scale.at[place] + shift for scale in scales]), *rounded([end]), None]
-            value = "failed" if tone < 0 else number(runs[place]["value"])
-            texts += [f"{plain(runs[place]['name'])}<br>{value}"] * (len(fields) + 1) + [None]
         colour = "@muted" if tone < 0 else _ramp((tone + 0.5) / TONES)
         data.append(
-            {"type": "scatter", "mode": "lines", "x": xs, "y": ys, "text": texts, "showlegend": False,
+            {"type": "scatter", "mode": "lines", "x": xs, "y": ys, "showlegend": False,
              "opacity": opacity, 
              "line": {"color": colour, "width": 1.6, "dash": "dot" if tone < 0 else "solid"},
              "hovertemplate": "%{text}<extra></extra>",
@@ -74,7 +73,7 @@ def parallel(c: Comparison) -> Section | None:
                       "slot": len(fields) + 2}}
         )  # fmt: skip
     layout = layout_of("", "", hovermode="closest")
-    left, right = (max(len(text) for _, text in scale.ticks) for scale in (scales[0], last))
+    left, right = (min(LONGEST, max(len(text) for _, text in scale.ticks)) for scale in (scales[0], last))
     layout["margin"] |= {"t": 56, "b": 16, "l": max(48, 16 + 7 * left), "r": max(56, 20 + 7 * right)}
     low = -0.14 if -1 in by_tone else -0.05
     layout["xaxis"] |= {"visible": False, "range": [-0.02, len(fields) + 0.02], "fixedrange": True}
@@ -92,13 +91,13 @@ def parallel(c: Comparison) -> Section | None:
     wide = 90 * len(fields) + layout["margin"]["l"] + layout["margin"]["r"]
     chart = Chart("parallel", "", says, {"data": data, "layout": layout}, 460, wide)
     caption = "A line a run, coloured by its metric as the axis at the right is; runs lie a little apart."
-    return Section("parallel-section", "Parallel coordinates", caption, [chart], "parallel_coordinates")
+    return Section("parallel-section", "Parallel coordinates", caption, [chart], ("parallel_coordinates",))
 
 
 def _tick(x: float, y: float, text: str, *, right: bool) -> Figure:
     return {
-        "x": x, "y": y, "text": plain(text), "showarrow": False, "xanchor": "left" if right else "right",
-        "xshift": 7 if right else -5, "font": {"size": 12}, "bgcolor": "@veil", "borderpad": 1,
+        "x": x, "y": y, "text": plain(text, LONGEST), "showarrow": False,
+        "xanchor": "left" if right else "right", "xshift": 7 if right else -5, "font": {"size": 12}, "bgcolor": "@veil", "borderpad": 1,
     }  # fmt: skip
 
 
@@ -119,7 +118,7 @@ def marginal(c: Comparison) -> Section | None:
         "The other fields are pooled. Dots: runs. Diamonds: mean over seeds of each seed's mean, with its "
         "95 % bootstrap interval over seeds; a field with many values has dots alone."
     )
-    return Section("marginals", "Field by field", caption, charts, "marginals")
+    return Section("marginals", "Field by field", caption, charts, ("marginals",))
 
 
 def _margin(c: Comparison, margin: Margin, place: int) -> Chart:
@@ -154,7 +153,8 @@ def _margin(c: Comparison, margin: Margin, place: int) -> Chart:
         )  # fmt: skip
     layout = layout_of(name_of(margin.field), metric_unit(c))
     layout["xaxis"] |= {
-        "tickvals": [place for place, _ in scale.ticks], "ticktext": [plain(text) for _, text in scale.ticks],
+        "tickvals": [place for place, _ in scale.ticks],
+        "ticktext": [plain(text, LONGEST) for _, text in scale.ticks],
         "range": [-0.12, 1.12], "showgrid": False, "ticklabeloverflow": "allow",
     }  # fmt: skip
     values_axis(c, layout["yaxis"], [run["value"] for run in margin.runs])

@@ -77,4 +77,4 @@ def learning(c: Comparison) -> Section | None:
         "that has solved its task does, keeps its last value; a line ends with the last of its runs."
         f"{left}"
     )
-    return Section("learning", "Learning curves", caption, charts, "learning_bands")
+    return Section("learning", "Learning curves", caption, charts, ("learning_bands",))

@@ -74,7 +74,9 @@ def by_length(c: Comparison) -> Section | None:
     chart = Chart("by-length", "", f"{metric_name(c)} against {c.length_label}, a line a variant",
                   {"data": data, "layout": layout}, 440)  # fmt: skip
     caption = f"Lines: median over seeds. Dots: runs, side by side where they would hide each other.{left}"
-    return Section("length", f"{metric_name(c).capitalize()} by length", caption, [chart], "curve_by_length")
+    return Section(
+        "length", f"{metric_name(c).capitalize()} by length", caption, [chart], ("curve_by_length",)
+    )
 
 
 def maps(c: Comparison) -> Section | None:
@@ -115,12 +117,15 @@ def maps(c: Comparison) -> Section | None:
     layout = layout_of(c.length_label, c.kind or "")
     layout["xaxis"] |= {"type": "category", "showgrid": False, "ticks": ""}
     layout["yaxis"] |= {"type": "category", "showgrid": False, "ticks": "", "autorange": "reversed"}
-    chart = Chart("map", "", f"{what} by variant and {c.length_label}", {"data": [heat], "layout": layout},
-                  130 + 34 * len(variants))  # fmt: skip
+    says, wide = (
+        f"{what} by variant and {c.length_label}",
+        7 * max(map(len, variants)) + 36 * len(c.lengths) + 60,
+    )
+    chart = Chart("map", "", says, {"data": [heat], "layout": layout}, 130 + 34 * len(variants), wide)
     counted = (
         "Solved of all that ended, the darker the more; failed runs count as not solved."
         if solving
         else "Mean over seeds."
     )
     title = "Solved by length" if solving else f"{metric_name(c).capitalize()} by variant and length"
-    return Section("map-section", title, counted + left, [chart], "solved_map" if solving else "")
+    return Section("map-section", title, counted + left, [chart], ("solved_map", "steps_to_solve"))

@@ -17,6 +17,12 @@
   const drawn = new Set();
   const draw = (id) => {
     const { data: traces, layout } = filled(data.charts[id]);
+    const chart = document.getElementById(id), base = Number(chart.dataset.height);
+    // Names in a legend take their rows from the chart: give it more height where they are many.
+    const named = traces.filter((trace) => trace.name && trace.showlegend !== false && trace.type === "scatter");
+    const total = named.reduce((sum, trace) => sum + 50 + 7 * trace.name.length, 0);
+    const rows = named.length > 1 ? Math.ceil(1.15 * total / Math.max(240, chart.clientWidth - 80)) : 0;
+    chart.style.height = `${base + 20 * Math.max(0, rows - 1)}px`;
     drawn.add(id);
     return Plotly.react(id, id === "parallel" ? chosenTraces(traces) : traces, layout, settings);
   };
@@ -36,9 +42,9 @@
       if (!trace.meta || !trace.meta.members) return trace;
       const { members, slot } = trace.meta, kept = { x: [], y: [], text: [] };
       members.forEach((member, place) => {
-        const [from, to] = [place * slot, (place + 1) * slot];
-        if (shown[member]) for (const key of ["x", "y", "text"]) kept[key].push(...trace[key].slice(from, to));
-        else for (const key of ["x", "y"]) faded[key].push(...trace[key].slice(from, to));
+        const into = shown[member] ? kept : faded;
+        for (const key of ["x", "y"]) into[key].push(...trace[key].slice(place * slot, (place + 1) * slot));
+        if (shown[member]) kept.text.push(...Array(slot).fill(data.names[member]));
       });
       return { ...trace, ...kept };
     });

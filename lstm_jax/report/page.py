@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lstm_jax.errors import UserError
-from lstm_jax.report.charts import Section, sections
+from lstm_jax.report.chart import Section, plain
+from lstm_jax.report.charts import sections
 from lstm_jax.sweep.comparison import Comparison, name_of
 from lstm_jax.sweep.table import columns, number
 
@@ -79,7 +80,7 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         ("command", command),
         ("commit", _counts(commits) if commits else str(c.record.get("commit", "unknown"))),
         ("hardware", _counts([row["hardware"] for row in done if row.get("hardware")])),
-        ("ended", f"{dates[0]} to {dates[-1]} UTC" if dates else ""),
+        ("ended", " to ".join(dict.fromkeys([dates[0], dates[-1]])) + " UTC" if dates else ""),
         ("training time", f"{sum(row['seconds'] for row in done):,.0f} s, sum over runs" if done else ""),
         (
             "versions",
@@ -162,12 +163,12 @@ def _choosers(c: Comparison) -> list[dict[str, Any]]:
     return found
 
 
-def _pictures(c: Comparison, section: Section, base: Path) -> list[tuple[str, str]]:
-    """The figures for print of a section: (name, address)."""
-    if not section.picture or not c.paths.figures.is_dir():
-        return []
-    names = sorted(path for path in c.paths.figures.glob("*.png") if path.stem.startswith(section.picture))
-    return [(path.name, _link(path, base)) for path in names]
+def _pictures(c: Comparison, made: Sequence[Section], base: Path) -> list[list[tuple[str, str]]]:
+    """The figures for print, (name, address): of each section, and last those of none."""
+    files = sorted(c.paths.figures.glob("*.png"))
+    found = [[file for file in files if file.stem.startswith(section.pictures)] for section in made]
+    left = [file for file in files if not any(file in mine for mine in found)]
+    return [[(file.name, _link(file, base)) for file in mine] for mine in [*found, left]]
 
 
 def render(c: Comparison, base: str | os.PathLike[str] = "", title: str = "") -> str:
@@ -189,10 +190,14 @@ def render(c: Comparison, base: str | os.PathLike[str] = "", title: str = "") ->
     )  # fmt: skip
     made = sections(c)
     members = _members(c, where)
+    pictures = _pictures(c, made, where)
     states = collections.Counter(row["status"] for row in members)
     data = {
         "charts": {chart.id: chart.figure for section in made for chart in section.charts},
         "members": [[str(value) for value in [*row["labels"], row["seed"]]] for row in members],
+        "names": [
+            f"{plain(row['name'])}<br>{row['value'] if row['error'] == '' else 'failed'}" for row in members
+        ],
     }
     now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
     return environment.get_template("template.html").render(
@@ -202,7 +207,8 @@ def render(c: Comparison, base: str | os.PathLike[str] = "", title: str = "") ->
         columns=columns(c.groups) if c.groups else [],
         groups=c.groups,
         metric=f"test {name_of(c.metric)}",
-        sections=[(section, _pictures(c, section, where)) for section in made],
+        sections=list(zip(made, pictures, strict=False)),
+        pictures=pictures[-1],
         fields=[name_of(field) for field in _fields(c)],
         choosers=_choosers(c),
         criterion=c.criterion,
