@@ -22,4 +22,5 @@ def get_config() -> ConfigDict:
     config.model.dropout.embedding = 0.2
     config.model.dropout.input = 0.5
     config.model.dropout.output = 0.5
+    config.train.epochs = 6
     return config

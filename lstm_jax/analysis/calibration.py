@@ -74,7 +74,7 @@ def calibration(probabilities: np.ndarray, true: np.ndarray, bins: int = 15) -> 
 
 def figure(found: Calibration, *, title: str = "") -> Figure:
     """Accuracy by confidence, beside the diagonal of perfect calibration; below, how many answers."""
-    drawn = new_figure(4.6, 4.4)
+    drawn = new_figure(4.6, 4.8)
     axes, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     width = np.diff(found.edges)
     there = found.answers > 0
@@ -90,7 +90,7 @@ def figure(found: Calibration, *, title: str = "") -> Figure:
     )
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_ylabel("share right", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")
     share = found.answers / found.answers.sum()
     below.bar(found.edges[:-1], share, width, align="edge", color=COLOURS["grey"], edgecolor="white",
               linewidth=0.6)  # fmt: skip

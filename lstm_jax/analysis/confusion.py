@@ -69,10 +69,12 @@ def figure(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> Fig
     axes = drawn.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     names = [label if len(label) <= 24 else label[:23] + "…" for label in labels]
-    step = max(1, classes // 40)  # names of very many classes would lie on each other
-    axes.set_xticks(range(0, classes, step), names[::step], rotation=45, ha="right", rotation_mode="anchor")
+    step = max(1, classes // 60)  # names of very many classes would lie on each other
+    many = classes > WRITTEN
+    axes.set_xticks(range(0, classes, step), names[::step], ha="center" if many else "right",
+                    rotation=90 if many else 45, rotation_mode="default" if many else "anchor")  # fmt: skip
     axes.set_yticks(range(0, classes, step), names[::step])
-    axes.tick_params(labelsize=8, length=0)
+    axes.tick_params(labelsize=6 if many else 8, length=0)
     axes.set_xlabel("predicted", fontsize=9)
     axes.set_ylabel("true", fontsize=9)
     axes.spines[:].set_visible(False)
@@ -81,7 +83,8 @@ def figure(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> Fig
             if count:
                 shade = "white" if share[row, column] > 0.5 else "black"
                 axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7, color=shade)
-    bar = drawn.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar = drawn.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("share of the true class", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     headline(drawn, title)
     return drawn

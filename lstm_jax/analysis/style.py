@@ -37,7 +37,8 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 def headline(figure: Figure, title: str) -> None:
     """The title above a figure, in as many lines as it needs; "" is none."""
     if title:
-        figure.suptitle(textwrap.fill(title, 78, break_long_words=False), fontsize=10)
+        columns = int(78 * min(1.0, figure.get_figwidth() / WIDTH))
+        figure.suptitle(textwrap.fill(title, columns, break_long_words=False), fontsize=10)
 
 
 def tidy(axes: Axes) -> None:
