@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis.marginals import Panel, marginals
-from lstm_jax.analysis.parallel_coordinates import jitter, number_scale, parallel_coordinates, scale_of
+from lstm_jax.analysis.parallel_coordinates import (
+    jitter,
+    metric_scale,
+    number_scale,
+    parallel_coordinates,
+    scale_of,
+)
 
 
 def test_numbers_are_spaced_by_size_and_names_evenly():
@@ -28,6 +34,11 @@ def test_what_is_not_finite_has_no_place_and_what_is_the_same_stands_in_the_midd
     assert scale.at[::2] == [0, 1] and math.isnan(scale.at[1]) and math.isnan(scale.at[3])
     assert number_scale([3.0, 3.0]) == ([0.5, 0.5], [(0.5, "3")], False)
     assert all(0 <= place <= 1 for place, _ in number_scale([0.013, 0.9]).ticks)
+
+
+def test_shares_are_linear_and_other_metrics_logarithmic_where_they_span_much():
+    assert metric_scale([0.01, 0.505, 1.0]).at == pytest.approx([0, 0.5, 1])
+    assert metric_scale([1.0, 10.0, 100.0]).at == pytest.approx([0, 0.5, 1])
 
 
 def test_jitter_keeps_neighbours_apart():

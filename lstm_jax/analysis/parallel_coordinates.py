@@ -12,7 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure
 
-__all__ = ["FAILED", "RAMP", "Scale", "jitter", "number_scale", "parallel_coordinates", "scale_of"]
+__all__ = [
+    "FAILED",
+    "RAMP",
+    "Scale",
+    "jitter",
+    "metric_scale",
+    "number_scale",
+    "parallel_coordinates",
+    "scale_of",
+]
 
 RAMP = (COLOURS["blue"], COLOURS["purple"], COLOURS["orange"])
 """From low to high: told apart by the colour-blind, by lightness in grey, and seen on white and on black."""
@@ -81,6 +90,13 @@ def scale_of(values: Sequence[Any]) -> Scale:
     return Scale([places[value] for value in values], [(places[v], str(v)) for v in distinct], False)
 
 
+def metric_scale(values: Sequence[float]) -> Scale:
+    """The scale of a metric: that of numbers, but linear for shares that span most of 0 to 1."""
+    finite = [value for value in values if math.isfinite(value)]
+    share = bool(finite) and min(finite) >= 0 and 0.5 < max(finite) <= 1
+    return number_scale(values, factor=math.inf if share else 20)
+
+
 def jitter(index: int) -> float:
     """A shift from -0.5 to 0.5 for a run, by its number; any few that follow each other are spread evenly."""
     return (index * 0.6180339887498949) % 1.0 - 0.5
@@ -109,7 +125,7 @@ def parallel_coordinates(
     figure = new_figure(3.6)
     axes = figure.subplots()
     scales = [scale_of(list(column)) for column in fields.values()]
-    last = number_scale(list(values))
+    last = metric_scale(list(values))
     spread = 0.02
     lines = np.array([scale.at for scale in scales]).T
     lines = lines + spread * np.array([[jitter(index)] for index in range(len(values))])

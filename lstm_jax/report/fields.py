@@ -2,7 +2,7 @@
 
 import math
 
-from lstm_jax.analysis.parallel_coordinates import FAILED, RAMP, Scale, jitter, number_scale, scale_of
+from lstm_jax.analysis.parallel_coordinates import FAILED, RAMP, Scale, jitter, metric_scale, scale_of
 from lstm_jax.analysis.style import COLOURS
 from lstm_jax.report.chart import (
     Chart,
@@ -45,7 +45,7 @@ def parallel(c: Comparison) -> Section | None:
     if not fields or not runs:
         return None
     scales = [scale_of([run["labels"][field] for run in runs]) for field in fields]
-    last = number_scale([run["value"] for run in runs])
+    last = metric_scale([run["value"] for run in runs])
     index = {row["name"]: place for place, row in enumerate(c.members)}
     by_tone: dict[int, list[int]] = {}
     for place, at in enumerate(last.at):
@@ -97,7 +97,8 @@ def parallel(c: Comparison) -> Section | None:
 def _tick(x: float, y: float, text: str, *, right: bool) -> Figure:
     return {
         "x": x, "y": y, "text": plain(text, LONGEST), "showarrow": False,
-        "xanchor": "left" if right else "right", "xshift": 7 if right else -5, "font": {"size": 12}, "bgcolor": "@veil", "borderpad": 1,
+        "xanchor": "left" if right else "right", "xshift": 7 if right else -5, "font": {"size": 12},
+        "bgcolor": "@veil", "borderpad": 1,
     }  # fmt: skip
 
 
