@@ -90,7 +90,8 @@ def figure(found: Calibration, *, title: str = "") -> Figure:
     )
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_ylabel("share right", fontsize=9)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="upper left")
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, fontsize=8, frameon=False,
+                columnspacing=1.2, handlelength=1.6)  # fmt: skip
     share = found.answers / found.answers.sum()
     below.bar(found.edges[:-1], share, width, align="edge", color=COLOURS["grey"], edgecolor="white",
               linewidth=0.6)  # fmt: skip

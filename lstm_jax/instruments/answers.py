@@ -91,7 +91,7 @@ def _measure_calibration(run: Run, options: Options, progress: Progress) -> Read
         f"expected calibration error {measured.ece:.4f}: on average {measured.mean_confidence:.1%} sure, "
         f"{measured.mean_accuracy:.1%} right"
     )
-    title = f"{_title(run, options.split, int(measured.answers.sum()))}, calibration error {measured.ece:.3f}"
+    title = f"{_title(run, options.split, int(measured.answers.sum()))}, ECE {measured.ece:.3f}"
     return Reading({"": calibration.figure(measured, title=title)}, values, [line])
 
 
