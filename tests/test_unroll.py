@@ -1,5 +1,6 @@
 """Backends of the unroll against the Python loop, over every cell and wrapper, and what they promise."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from lstm_jax.cells.base import Cell
 from lstm_jax.errors import UserError
 from lstm_jax.pytrees import FIXED
 from lstm_jax.unroll import cudnn, properties
-from lstm_jax.unroll.properties import Setting, values_and_gradients, weigh
+from lstm_jax.unroll.properties import Setting, run, values_and_gradients, weigh
 from tests import oracles, step_loop
 
 T, B, D, H = 5, 3, 2, 4
@@ -96,26 +97,31 @@ each_case = pytest.mark.parametrize("case", CASES)
 each_cell = pytest.mark.parametrize("name", [*cells.CELLS, "odd"])
 
 
+@functools.cache
 def make(name):
+    """One object for a name, so that what is compiled for it is found again."""
     return odd() if name == "odd" else oracles.small(name, H)
 
 
+@functools.lru_cache(16)
 def setup(cell, steps=T, batch=B):
     """params, xs, and a carry that no zero hides."""
     params = cell.init(jax.random.key(1), D)
-    xs = jax.random.normal(jax.random.key(2), (steps, batch, D))
+    xs = jnp.asarray(np.random.default_rng(2).standard_normal((steps, batch, D)), jnp.float32)
     return params, xs, oracles.facts(cell.name).valid(noise(cell.carry(params, batch), 3))
 
 
 def noise(tree, seed):
     """Numbers of order 1 in place of the float leaves; the others as they are."""
-    leaves, treedef = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    leaves = [
-        jax.random.normal(key, leaf.shape, leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, leaves)
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: (
+            jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype)
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+            else leaf
+        ),
+        tree,
+    )
 
 
 def assert_close(actual, desired, **tolerance):
@@ -130,10 +136,12 @@ def assert_close(actual, desired, **tolerance):
     jax.tree.map(close, actual, desired)
 
 
+@functools.lru_cache(2)
 def applies(case, xs_key=KEY):
     cell = CASES[case]()
+    given = setup(cell)
     try:
-        jax.eval_shape(lambda: unroll.unroll(cell, *setup(cell), key=xs_key))
+        jax.eval_shape(lambda: unroll.unroll(cell, *given, key=xs_key))
     except UserError as error:
         assert "zoneout: " in str(error)  # of c, and a cell without c; of h, and a cell whose y is not h
         return None
@@ -151,15 +159,22 @@ def test_scan_equals_loop(case, options):
         with pytest.raises(UserError, match=r"zoneout: .* (no state|is not h)"):
             unroll.unroll(CASES[case](), *setup(CASES[case]()), key=KEY)
         return
-    options = dict(OPTIONS[options], key=KEY)
-    assert properties.scan_equals_loop(cell, Setting(*setup(cell)), **options) is None
+    scan = values_and_gradients(cell, *setup(cell), key=KEY, **OPTIONS[options])
+    # The loop is by far the larger program: one for both, "alone" being the whole length without resets.
+    whole = dict(lengths=jnp.full(B, T), resets=jnp.zeros((T, B), bool))
+    assert_close(scan, by_loop(cell)(*setup(cell), **(whole | OPTIONS[options])))
+
+
+@functools.lru_cache(2)
+def by_loop(cell):
+    return jax.jit(functools.partial(values_and_gradients, cell, backend="loop", key=KEY))
 
 
 @each_cell
 def test_loop_equals_the_tests_own_loop(name):
     cell = make(name)
     params, xs, carry = setup(cell)
-    out = unroll.unroll(cell, params, xs, carry, backend="loop")
+    out = run(cell, params, xs, carry, backend="loop")
     assert_close(tuple(out), step_loop.run(cell, params, xs, carry))
 
 
@@ -202,6 +217,7 @@ def test_gradients_by_finite_differences(case):
         frozen = {name: leaf for name, leaf in params.items() if name.endswith(FIXED)}
         params = {name: leaf for name, leaf in params.items() if name not in frozen}
 
+        @jax.jit
         def loss(params, xs, smooth):
             params = params | frozen
             rest = iter(smooth)
@@ -267,19 +283,24 @@ def test_resets_equal_separate_runs(name, backend):
         out = unroll.unroll(cell, params, xs, carry, resets=resets, backend=backend)
         return weigh((out.carry, out.ys)), out.ys
 
-    def apart(params, xs, carry):
+    ran = jax.jit(jax.grad(together, (0, 1, 2), has_aux=True, allow_int=True))(params, xs, carry)
+    assert_close(ran, apart(name))
+    if name == "odd":
+        assert np.any(np.asarray(ran[0][0]["start"]))
+
+
+@functools.lru_cache(2)
+def apart(name):
+    """Gradients and values of two runs, of three steps and of the rest; for both backends."""
+    cell = make(name)
+
+    def loss(params, xs, carry):
         first = unroll.unroll(cell, params, xs[:3], carry)
         second = unroll.unroll(cell, params, xs[3:])
         ys = jnp.concatenate([first.ys, second.ys])
         return weigh((second.carry, ys)), ys
 
-    ran = [
-        jax.jit(jax.grad(f, (0, 1, 2), has_aux=True, allow_int=True))(params, xs, carry)
-        for f in (together, apart)
-    ]
-    assert_close(*ran)
-    if name == "odd":
-        assert np.any(np.asarray(ran[0][0][0]["start"]))
+    return jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True, allow_int=True))(*setup(cell))
 
 
 def test_no_reset_past_the_end_of_a_sequence():
@@ -288,32 +309,29 @@ def test_no_reset_past_the_end_of_a_sequence():
     resets = jnp.zeros((T, B), bool).at[4].set(True)
     for backend in ("scan", "loop"):
         lengths = jnp.full(B, 4)
-        plain = unroll.unroll(cell, params, xs, carry, lengths=lengths, backend=backend)
-        assert_close(
-            unroll.unroll(cell, params, xs, carry, lengths=lengths, resets=resets, backend=backend), plain
-        )
+        plain = run(cell, params, xs, carry, lengths=lengths, backend=backend)
+        assert_close(run(cell, params, xs, carry, lengths=lengths, resets=resets, backend=backend), plain)
 
 
 @pytest.mark.parametrize("backend", ["scan", "loop"])
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_bfloat16_keeps_dtypes(name, backend):
     cell = oracles.small(name, H, dtype=jnp.bfloat16)
-    params = cell.init(jax.random.key(0), D)
+    params, _, _ = setup(make(name))
     xs = jnp.ones((T, B, D), jnp.bfloat16)
 
     def loss(params, xs):
         out = unroll.unroll(cell, params, xs, backend=backend)
         return weigh(out), out
 
-    gradients, out = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, xs)
+    gradients, out = jax.eval_shape(jax.grad(loss, (0, 1), has_aux=True), params, xs)
     assert out.ys.dtype == jnp.bfloat16
     start = cell.carry(params, B)
     assert jax.tree.map(lambda a: a.dtype, out.carry) == jax.tree.map(lambda a: a.dtype, start)
     assert jax.tree.map(lambda a: a.dtype, gradients) == jax.tree.map(lambda a: a.dtype, (params, xs))
-    wide = oracles.small(name, H)
     # bfloat16 keeps 8 bits: 4e-3 relative a rounding, a few of them over 5 steps.
-    exact = unroll.unroll(wide, params, xs.astype(jnp.float32))
-    assert_close(out.ys, exact.ys, rtol=0.05, atol=0.05)
+    exact = run(make(name), params, xs.astype(jnp.float32), make(name).carry(params, B))
+    assert_close(run(cell, params, xs, backend=backend).ys, exact.ys, rtol=0.05, atol=0.05)
 
 
 # --- transformations --------------------------------------------------------------------------------
@@ -339,6 +357,8 @@ def test_the_second_call_does_not_compile_again():
     assert len(traces) == 1
 
 
+QUICK = jax.random.key(1, impl="unsafe_rbg")
+"""For `init` inside what is compiled, where jax's default draws are most of the program."""
 FLOATS = {
     "forget_bias": lambda value: cells.lstm(H, forget_bias=value),
     "zoneout": lambda value: cells.zoneout(cells.lstm(H), value, value),
@@ -355,10 +375,11 @@ def test_vmap_over_float_arguments(what, key):
 
     def loss(scale, value):
         cell = FLOATS[what](value)
-        return weigh(unroll.unroll(cell, cell.init(jax.random.key(1), D), xs * scale, key=key))
+        return weigh(unroll.unroll(cell, cell.init(QUICK, D), xs * scale, key=key))
 
     scales = jnp.array([1.0, 2.0])
-    alone = [jax.jit(jax.value_and_grad(loss))(s, v) for s, v in zip(scales, values, strict=True)]
+    one = jax.jit(jax.value_and_grad(loss))
+    alone = [one(s, v) for s, v in zip(scales, values, strict=True)]
     alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
     assert_close(jax.jit(jax.vmap(jax.value_and_grad(loss)))(scales, values), alone)
     inside = jax.grad(lambda s: jnp.sum(jax.jit(jax.vmap(loss))(s, values)))
@@ -384,7 +405,7 @@ def test_gradient_of_a_closed_over_number_through_jit(what):
 
     def loss(value, backend):
         cell = FLOATS[what](value)
-        return weigh(unroll.unroll(cell, cell.init(jax.random.key(1), D), xs, backend=backend))
+        return weigh(unroll.unroll(cell, cell.init(QUICK, D), xs, backend=backend))
 
     slopes = [jax.grad(jax.jit(lambda v, b=b: loss(v, b)))(jnp.asarray(0.3)) for b in ("scan", "loop")]
     assert_close(*slopes)
@@ -402,14 +423,14 @@ def test_inside_checkpoint_loops_and_switch(name):
     expected = jax.jit(jax.grad(loss))(params)
     assert_close(jax.jit(jax.grad(jax.checkpoint(loss)))(params), expected)
     assert_close(jax.jit(lambda i: jax.lax.switch(i, [jax.grad(loss)] * 2, params))(1), expected)
-    total = jax.lax.fori_loop(
-        0,
-        2,
-        lambda _, s: jax.tree.map(jnp.add, s, jax.grad(loss)(params)),
-        jax.tree.map(jnp.zeros_like, params),
-    )
+
+    def twice(params):
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        return jax.lax.fori_loop(0, 2, lambda _, s: jax.tree.map(jnp.add, s, jax.grad(loss)(params)), nothing)
+
+    total = jax.jit(twice)(params)
     assert_close(total, jax.tree.map(lambda a: 2 * a, expected))
-    outside = jax.grad(lambda p: jax.lax.switch(1, [loss, loss], p))(params)
+    outside = jax.jit(jax.grad(lambda p: jax.lax.switch(1, [loss, loss], p)))(params)
     assert_close(outside, expected)
 
 
@@ -442,15 +463,13 @@ def test_an_unused_trace_costs_nothing(name, chunk):
 
         return lambda params: jax.grad(loss)(params)
 
-    count = {
-        which: stacks_in_loops(f, params, steps=chunk or steps)
-        for which, f in dict(
-            without=gradient(silent), unused=gradient(cell), used=gradient(cell, trace=True)
-        ).items()
-    }
-    assert count["unused"] == count["without"]
+    def count(gradient):
+        return stacks_in_loops(gradient, params, steps=chunk or steps)
+
+    unused = count(gradient(cell))
+    assert unused == count(gradient(silent))
     if name == "lstm":
-        assert count["used"] > count["unused"]  # so that the count is known to see them
+        assert count(gradient(cell, trace=True)) > unused  # so that the count is known to see them
 
 
 def loop_states(jaxpr, stacked=False):
@@ -475,7 +494,7 @@ def loop_states(jaxpr, stacked=False):
 
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_the_recurrent_weights_gradient_is_no_loop_state(name):
-    cell = oracles.small(name, H)
+    cell = make(name)
     params, xs, carry = setup(cell)
     if not cell.linear:
         pytest.skip("the cell is differentiated by autodiff")
@@ -484,9 +503,10 @@ def test_the_recurrent_weights_gradient_is_no_loop_state(name):
         loss = lambda p: jnp.sum(unroll.unroll(cell, p, xs, carry).ys)  # noqa: E731
         return loop_states(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
 
+    own, by_autodiff = states(cell), states(cell._replace(linear=False))
     for leaf in oracles.facts(name).recurrent_weights:
-        assert params[leaf].shape not in states(cell), leaf
-        assert params[leaf].shape in states(cell._replace(linear=False)), leaf
+        assert params[leaf].shape not in own, leaf
+        assert params[leaf].shape in by_autodiff, leaf
 
 
 @pytest.mark.parametrize(("name", "arrays"), [("lstm", 1), ("gru", 3)])

@@ -32,6 +32,7 @@ __all__ = [
     "recur_is_linear",
     "report",
     "resets_equal_separate_runs",
+    "run",
     "scan_equals_loop",
     "sequences_do_not_meet",
     "setting",
@@ -43,6 +44,10 @@ __all__ = [
 
 RELATIVE, ABSOLUTE = 2e-5, 5e-6
 """float32 keeps 6e-8 relative; gradients of order 1 are sums of ~100 terms over 5 steps, reordered."""
+
+
+run = jax.jit(unroll.unroll, static_argnames=("cell", "backend"))
+"""`unroll`, compiled once a cell object and shapes: several properties run the same."""
 
 
 class Setting(NamedTuple):
@@ -79,7 +84,7 @@ def setting(cell: Cell, *, input_dim: int = 3, steps: int = 5, batch: int = 3, s
     params = cell.init(keys[0], input_dim)
     xs = jax.random.normal(keys[1], (steps, batch, input_dim))
     before = jax.random.normal(keys[2], (steps, batch, input_dim))
-    return Setting(params, xs, unroll.unroll(cell, params, before, backend="loop").carry)
+    return Setting(params, xs, run(cell, params, before, backend="loop").carry)
 
 
 def difference(actual: Tree, desired: Tree, *, rtol: float = RELATIVE, atol: float = ABSOLUTE) -> str | None:
@@ -128,8 +133,7 @@ def values_and_gradients(
         return weigh(out), out
 
     both = jax.value_and_grad(loss, (0, 1, 2), has_aux=True, allow_int=True)
-    # The loop runs op by op: its small ops are compiled once for all cells, its whole once for each.
-    (_, out), gradients = (both if backend == "loop" else jax.jit(both))(params, xs, carry)
+    (_, out), gradients = jax.jit(both)(params, xs, carry)
     return out, gradients
 
 
@@ -173,9 +177,9 @@ def scan_equals_loop(cell: Cell, given: Setting, **options: Any) -> str | None:
 def windows_equal_the_whole(cell: Cell, given: Setting) -> str | None:
     """Two windows with the carry handed over equal one."""
     params, xs, carry = given
-    whole = unroll.unroll(cell, params, xs, carry)
-    first = unroll.unroll(cell, params, xs[:3], carry)
-    second = unroll.unroll(cell, params, xs[3:], first.carry)
+    whole = run(cell, params, xs, carry)
+    first = run(cell, params, xs[:3], carry)
+    second = run(cell, params, xs[3:], first.carry)
     joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first[1:], second[1:])
     return difference((second.carry, *joined), tuple(whole))
 
@@ -183,8 +187,8 @@ def windows_equal_the_whole(cell: Cell, given: Setting) -> str | None:
 def changed(cell: Cell, given: Setting) -> np.ndarray:
     """[T, B] where y changes when the input of sequence 1 does at step 3."""
     params, xs, carry = given
-    run = jax.jit(lambda xs: unroll.unroll(cell, params, xs, carry).ys)
-    return np.asarray(jnp.any(run(xs) != run(xs.at[3, 1].add(1.0)), -1))
+    before, after = (run(cell, params, each, carry).ys for each in (xs, xs.at[3, 1].add(1.0)))
+    return np.asarray(jnp.any(before != after, -1))
 
 
 def causal(cell: Cell, given: Setting, seen: np.ndarray | None = None) -> str | None:
@@ -211,7 +215,7 @@ def lengths_equal_each_alone(cell: Cell, given: Setting, backend: str = "scan") 
     params, xs, carry = given
     steps, batch, _ = xs.shape
     lengths = np.array([steps, 0, steps - 2])[np.arange(batch) % 3]
-    out = unroll.unroll(cell, params, xs, carry, lengths=jnp.asarray(lengths), backend=backend)
+    out = run(cell, params, xs, carry, lengths=jnp.asarray(lengths), backend=backend)
     for n, length in enumerate(lengths.tolist()):
         own = jax.tree.map(lambda leaf, n=n: leaf[n : n + 1], carry)
         past = jax.tree.map(lambda leaf, n=n, k=length: leaf[k:, n], (out.ys, out.trace))
@@ -221,7 +225,7 @@ def lengths_equal_each_alone(cell: Cell, given: Setting, backend: str = "scan") 
         if length == 0:
             found = difference(after, own, rtol=0.0, atol=1e-30)
         else:
-            alone = unroll.unroll(cell, params, xs[:length, n : n + 1], own)
+            alone = run(cell, params, xs[:length, n : n + 1], own)
             found = difference((after, out.ys[:length, n : n + 1]), (alone.carry, alone.ys))
         if found:
             return f"a sequence of {length} steps is another one alone: {found}"
@@ -232,8 +236,8 @@ def resets_equal_separate_runs(cell: Cell, given: Setting) -> str | None:
     """After a reset it is as if the sequence had begun there."""
     params, xs, carry = given
     resets = jnp.zeros(xs.shape[:2], bool).at[3].set(True)
-    together = unroll.unroll(cell, params, xs, carry, resets=resets)
-    apart = unroll.unroll(cell, params, xs[3:])
+    together = run(cell, params, xs, carry, resets=resets)
+    apart = run(cell, params, xs[3:])
     return difference((together.carry, together.ys[3:]), (apart.carry, apart.ys))
 
 
