@@ -70,7 +70,11 @@ def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
 
 
 def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, RunData]:
-    """The state before the first step, the compiled loop over windows, and the data on the devices."""
+    """The state before the first step, the compiled loop over windows, and the data on the devices.
+
+    Raises:
+      UserError: a batch that does not divide over the devices, or what the optimizer or the task refuses.
+    """
     if c.train.axis == "pmap" and distributed.count() > 1:
         raise UserError('train.axis="pmap" is for one process: use "jit" with several')
     mesh = parallel.make_mesh()

@@ -53,6 +53,8 @@ ForgetBias: TypeAlias = float | Array | str | Form | Callable[[Key, int], Array]
 def constant(value: float | Array) -> Form:
     """The same number for every unit, or [H] numbers. May be traced, so that a sweep can vmap over it.
 
+    When drawn, raises UserError for another shape.
+
     1 is the usual choice (Gers 2000; Jozefowicz 2015); 0 is Zaremba 2014.
     """
 
@@ -66,7 +68,10 @@ def constant(value: float | Array) -> Form:
 
 
 def chrono(longest: float) -> Form:
-    """b_f ~ log U(1, T_max - 1), b_i = -b_f (Tallec & Ollivier 2018); `longest` is T_max in steps."""
+    """b_f ~ log U(1, T_max - 1), b_i = -b_f (Tallec & Ollivier 2018); `longest` is T_max in steps.
+
+    Raises UserError unless T_max exceeds 2.
+    """
     if longest <= 2:
         raise UserError(f"chrono({longest:g}): T_max must exceed 2 steps, for log U(1, T_max - 1)")
 
@@ -77,7 +82,10 @@ def chrono(longest: float) -> Form:
 
 
 def uniform_gate() -> Form:
-    """b_f = -log(1/u - 1), u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020)."""
+    """b_f = -log(1/u - 1), u ~ U(1/H, 1 - 1/H), so that f starts uniform in (0, 1) (Gu 2020).
+
+    When drawn, raises UserError for fewer than 2 units.
+    """
 
     def draw(key: Key, hidden: int) -> Array:
         if hidden < 2:
@@ -97,6 +105,8 @@ def _from_rate(rate: Array) -> Array:
 def timescale(*steps: float) -> Form:
     """b_f = -log(e^(1/T) - 1), b_i = -b_f: at zero input f = exp(-1/T), memory decays by e in T steps.
 
+    Raises UserError unless every T of `steps` is positive.
+
     Mahto 2021. Several T share the units in equal blocks: the paper's first layer is
     `timescale(3, 4)`, half of the units each.
     """
@@ -111,7 +121,10 @@ def timescale(*steps: float) -> Form:
 
 
 def inverse_gamma(alpha: float, scale: float = 1.0) -> Form:
-    """As `timescale`, with T ~ InverseGamma(alpha, scale) drawn for each unit (Mahto 2021: 0.56 and 1)."""
+    """As `timescale`, with T ~ InverseGamma(alpha, scale) drawn for each unit (Mahto 2021: 0.56 and 1).
+
+    Raises UserError unless `alpha` and `scale` are positive.
+    """
     if alpha <= 0 or scale <= 0:
         raise UserError(f"timescale(inverse_gamma, {alpha:g}, {scale:g}): alpha and scale must be positive")
 

@@ -16,7 +16,7 @@ __all__ = ["gated", "product", "split_gates", "units", "wide"]
 
 
 def units(number: Any, what: str) -> int:
-    """`number`, where it is a positive whole number of units; `what` names it in the UserError."""
+    """`number`; raises UserError, which names it by `what`, unless it is a positive whole number of units."""
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise UserError(f"{what} must be a positive whole number of units, not {number!r}")
     return number

@@ -88,6 +88,7 @@ def generated(name: str, make: Callable[..., Generator]) -> Callable[..., Task]:
         eval_batch, eval_steps: sequences in a step of evaluation, and steps: eval_batch * eval_steps
           sequences are scored, the same ones every time.
         epochs, seed: of the run.
+      It raises UserError for an argument that is not possible.
     """
 
     def factory(

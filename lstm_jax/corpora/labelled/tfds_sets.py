@@ -66,7 +66,18 @@ def load(name: str, held_out: float, split_seed: int) -> LabelledTexts:
 def labelled_texts(
     builder: Any, name: str, text: Callable[[Mapping[str, str]], str], held_out: float, split_seed: int
 ) -> LabelledTexts:
-    """The texts of a prepared builder; valid is held out of train, test is its own."""
+    """The texts of a prepared builder; valid is held out of train, test is its own.
+
+    Args:
+      builder: of TFDS, prepared.
+      name: of the data set, for messages.
+      text: what is read of an example.
+      held_out: share of train that is valid.
+      split_seed: of that split.
+
+    Raises:
+      UserError: the data cannot be read.
+    """
     try:
         labels = builder.info.features["label"].names
         rows = {
