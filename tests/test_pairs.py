@@ -8,7 +8,6 @@ sequences' lengths, and go through `state.make_update` as the run's do.
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -123,10 +122,10 @@ def compiled(cell, tokens, loss):
         init="uniform(0.5)",
         cell={"name": cell, **facts(cell).options},
     )
-    params = model.init(jax.random.key(0))
-    optimizer = optim.build(params, **config.optim)
-    state = init_state(model, optimizer, params, B, average=False)
-    return state, jax.jit(make_update(task, model, optimizer, **config.objective))
+    key = jax.random.key(0, impl="unsafe_rbg")  # compiles in a fraction of the default's time
+    optimizer = optim.build(jax.eval_shape(model.init, key), **config.optim)
+    start = jax.jit(lambda key: init_state(model, optimizer, model.init(key), B, average=False))
+    return start(key), jax.jit(make_update(task, model, optimizer, **config.objective))
 
 
 def test_every_task_is_here_and_every_kind_has_a_loss_that_is_known():
@@ -168,4 +167,4 @@ def test_a_cell_trains_two_steps_on_a_task(cell, task):
     before, after = pytrees.named_leaves(begin.params), pytrees.named_leaves(state.params)
     for name in before:  # Adam moves whatever has a gradient
         if name.startswith("layers") and not name.endswith(pytrees.FIXED):
-            assert jnp.any(before[name] != after[name]), f"{name} has no gradient"
+            assert np.any(np.asarray(before[name]) != after[name]), f"{name} has no gradient"
