@@ -33,7 +33,7 @@ before = cell.carry(params, 1)._replace(c=jnp.array([[1.0, -1.0, 0.5]]))
 
 seen, zs = cell.prepare(params, xs, None)
 after, y, trace = cell.update(seen, before, zs[0], cell.recur(seen, before))
-{name: value.round(3).tolist() for name, value in trace.items()}
+{name: [f"{unit:.2f}" for unit in value[0]] for name, value in trace.items()}
 
 # %% [markdown]
 # The second line of equations, checked with the numbers above: the new state is the old one times the
@@ -64,7 +64,7 @@ gates.figure(
 )
 
 # %% [markdown]
-# *What to see:* the forget gate $f$ stands above one half throughout (its bias started at 1), so the cell
+# *What to see:* the forget gate $f$ stands above one half most of the time (its bias started at 1), so the cell
 # state $c$ changes slowly, while the candidate $g$ jumps with every input.
 
 # %% [markdown]
@@ -76,7 +76,7 @@ gates.figure(
 # yet.
 
 # %%
-task = tasks.make_task("delayed_recall", length=60, batch=32, epochs=1, seed=1)
+task = tasks.make_task("delayed_recall", length=60, batch=16, epochs=1, seed=1)
 batch = task.batch(task.data, "train", 0, 0)
 sizes = {
     "vocab": task.vocab,
@@ -85,27 +85,25 @@ sizes = {
     "embedding": 16,
     "init": "uniform(0.3)",
 }
-networks = {
-    "tanh network (Elman)": {"name": "elman"},
-    "LSTM, forget bias 0": {"name": "lstm", "forget_bias": 0.0},
-    "LSTM, forget bias 1": {"name": "lstm", "forget_bias": 1.0},
-    "LSTM, forget bias 3": {"name": "lstm", "forget_bias": 3.0},
+lstm, elman = (models.recurrent(cell={"name": name}, **sizes) for name in ("lstm", "elman"))
+started = {
+    bias: models.recurrent(cell={"name": "lstm", "forget_bias": bias}, **sizes).init(jax.random.key(0))
+    for bias in (0.0, 1.0, 3.0)
 }
-made = {name: models.recurrent(cell=section, **sizes) for name, section in networks.items()}
-started = {name: model.init(jax.random.key(0)) for name, model in made.items()}
-
-lags.compared(
-    {name: truncation.by_lag(made[name], started[name], task, batch, max_lag=60) for name in made},
-    legend="at initialisation",
-)
+curves = {
+    f"LSTM, forget bias {bias:g}": truncation.by_lag(lstm, params, task, batch, max_lag=60)
+    for bias, params in started.items()
+}
+curves["tanh network"] = truncation.by_lag(elman, elman.init(jax.random.key(0)), task, batch, max_lag=60)
+lags.compared(curves, legend="at initialisation")
 
 # %% [markdown]
 # *What to see:* on this logarithmic axis a straight line is an exponential. For the LSTM with bias 0 the
-# gradient halves with every step, and 60 steps back nothing is left of it: the *vanishing gradient* of
-# Hochreiter (1991) and Bengio, Simard & Frasconi (1994). Each unit of forget bias makes the line flatter,
-# because along the path through $c$ the gradient is multiplied by $f$ at every step. The recurrent weights
-# of the tanh network start orthogonal, so its gradient fades more slowly than they alone would make it
-# believe: $\tanh'$ is what shrinks it.
+# gradient shrinks by about the same factor with every step, and 60 steps back less than a millionth of it is
+# left: the *vanishing gradient* of Hochreiter (1991) and Bengio, Simard & Frasconi (1994). A higher forget bias
+# makes the curve flatter, because along the path through $c$ the gradient is multiplied by $f$ at every step; with
+# bias 3 it does not vanish over this length at all. The tanh network starts from an orthogonal recurrent matrix,
+# which alone would shrink nothing: what fades here is the work of $\tanh'$.
 
 # %% [markdown]
 # ## Back-propagation through time, whole and truncated
@@ -115,17 +113,12 @@ lags.compared(
 # another.
 
 # %%
-name = "LSTM, forget bias 3"
-lags.compared(
-    {
-        f"{window} steps" if window else "whole": truncation.by_lag(
-            made[name], started[name], task, batch, max_lag=60, window=window
-        )
-        for window in (0, 40, 20, 10)
-    },
-    legend="window",
-    title=name,
-)
+windows = {"whole": 0, "30 steps": 30, "10 steps": 10}
+cut = {
+    label: truncation.by_lag(lstm, started[3.0], task, batch, max_lag=60, window=window)
+    for label, window in windows.items()
+}
+lags.compared(cut, legend="window", title="LSTM, forget bias 3")
 
 # %% [markdown]
 # *What to see:* inside a window nothing differs, and beyond its border nothing is left at all: a dependence
@@ -135,13 +128,11 @@ lags.compared(
 # gradient:
 
 # %%
-truncation.figure(
-    {
-        name: truncation.agreement(made[name], started[name], task, batch, [2, 5, 10, 20, 40, 61])
-        for name in ("LSTM, forget bias 0", "LSTM, forget bias 3")
-    },
-    mark={"sequence": 61},
-)
+agreement = {
+    f"LSTM, forget bias {bias:g}": truncation.agreement(lstm, params, task, batch, [2, 5, 10, 20, 40, 61])
+    for bias, params in started.items()
+}
+truncation.figure(agreement, mark={"the sequence": 61})
 
 # %% [markdown]
 # *What to see:* a cosine of 1 is the same direction. With bias 0 a window of a few steps already gives the

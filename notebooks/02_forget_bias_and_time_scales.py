@@ -76,7 +76,7 @@ config.task.length = 50
 config.task.epoch_steps = 50
 config.task.eval_steps = 2
 config.model.hidden = (32,)
-config.train.epochs = 5
+config.train.epochs = 4
 config.train.stop_when_solved = False
 sweep = define.expand(
     config, {"grid": {"model.cell.forget_bias": [0, 1, "chrono({task.length})"]}, "seeds": 2}

@@ -31,7 +31,7 @@ config.task.eval_steps = 2
 config.model.hidden = (32,)
 config.train.epochs = 4
 config.train.stop_when_solved = False
-definition = {"grid": {"model.cell.forget_bias": [1, 2]}, "seeds": 10, "baseline": "forget_bias=1"}
+definition = {"grid": {"model.cell.forget_bias": [1, 2]}, "seeds": 8, "baseline": "forget_bias=1"}
 sweep = define.expand(config, definition)
 [member.name for member in sweep.members][:3], len(sweep.members)
 
@@ -69,13 +69,13 @@ learning_bands(
 )
 
 # %% [markdown]
-# *What to see:* the line is the median over ten seeds, the band holds the middle half of them. A band is
+# *What to see:* the line is the median over eight seeds, the band holds the middle half of them. A band is
 # the spread of *seeds*; the interval in the table is the uncertainty of their *mean*. They are not the same
 # thing.
 #
 # ## Look at the seeds
 #
-# Before any statistic: what do the ten runs look like?
+# Before any statistic: what do the eight runs of each look like?
 
 # %%
 rows = summary.rows(f"{workdir.name}/vmap")
@@ -100,7 +100,7 @@ _ = axes.legend(fontsize=8, loc="center right")
 # ## Paired differences
 #
 # Seed 3 of one variant has the data order and the random draws of seed 3 of the other. So the difference is
-# taken *within* seeds, and what the seed does to both cancels. Bootstrap: draw ten of the ten differences
+# taken *within* seeds, and what the seed does to both cancels. Bootstrap: draw eight of the eight differences
 # with replacement, take the mean, and again ten thousand times; the interval holds the middle 95 % of these
 # means (Efron 1979; here with the small-sample correction of Hesterberg 2015).
 

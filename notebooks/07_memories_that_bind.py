@@ -27,7 +27,7 @@ workdir = tempfile.TemporaryDirectory()
 # ## The task
 #
 # Associative recall: pairs of a letter and a digit, a pause of two steps, a letter of before: which digit
-# stood with it? Small here: LENGTH pairs of 6 letters and 4 digits, so a guess is right one time in four.
+# stood with it? Small here: two pairs of 6 letters and 4 digits, so a guess is right one time in four.
 
 # %%
 config = base.get_config("associative_recall")
@@ -40,7 +40,7 @@ config.task.eval_steps = 2
 config.model.embedding = 16
 config.model.hidden = (24,)
 config.optim.learning_rate = 5e-3
-config.train.epochs = 8
+config.train.epochs = 6
 config.train.stop_when_solved = False
 
 # %% [markdown]

@@ -4,8 +4,8 @@ The forward pass is the same: the carry goes from window to window. The backward
 that what happened before it moves the weights no more. `gradients` gives both, `agreement` compares them.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -48,13 +48,18 @@ def states(model: Model, params: Params, inputs: Array, window: int = 0) -> Arra
     """
     steps = inputs.shape[0]
     window = min(window or steps, steps)
-    carry, found = model.carry(params, inputs.shape[1]), []
-    borders = [*range(steps - window, 0, -window)][::-1]
-    for begin, end in itertools.pairwise([0, *borders, steps]):
-        outputs = model.apply(params, inputs[begin:end], jax.lax.stop_gradient(carry))
-        carry = outputs.carry
-        found.append(outputs.hidden)
-    return jnp.concatenate(found)
+
+    def read(carry: tuple, inputs: Array) -> tuple[tuple, Array]:
+        outputs = model.apply(params, inputs, jax.lax.stop_gradient(carry))
+        return outputs.carry, outputs.hidden
+
+    carry, found, first = model.carry(params, inputs.shape[1]), [], steps % window
+    if first:
+        carry, hidden = read(carry, inputs[:first])
+        found.append(hidden)
+    # One program for all windows of a length: written out, short windows would take long to compile.
+    _, hidden = jax.lax.scan(read, carry, inputs[first:].reshape(-1, window, *inputs.shape[1:]))
+    return jnp.concatenate([*found, hidden.reshape(-1, *hidden.shape[2:])])
 
 
 def gradients(model: Model, params: Params, task: Task, batch: Batch, window: int = 0) -> Params:
@@ -66,13 +71,19 @@ def gradients(model: Model, params: Params, task: Task, batch: Batch, window: in
       batch: sequences of full length, without resets.
       window: see `states`.
     """
+    return _gradient(model, task.loss, window)(params, batch)
 
-    def loss(params: Params) -> Array:
-        values = task.loss(model.head(params, states(model, params, batch.inputs, window)), batch)
+
+@functools.lru_cache(maxsize=32)
+def _gradient(model: Model, task_loss: Callable[..., Array], window: int) -> Callable[..., Params]:
+    """Compiled once for all parameters."""
+
+    def loss(params: Params, batch: Batch) -> Array:
+        values = task_loss(model.head(params, states(model, params, batch.inputs, window)), batch)
         weights = jnp.ones_like(values) if batch.weights is None else batch.weights
         return jnp.sum(values * weights) / jnp.sum(weights)
 
-    return jax.jit(jax.grad(loss))(params)
+    return jax.jit(jax.grad(loss))
 
 
 def agreement(model: Model, params: Params, task: Task, batch: Batch, windows: Sequence[int]) -> Agreement:
@@ -111,14 +122,25 @@ def by_lag(
     last = steps - 1 - np.argmax(scored[::-1], axis=0)
     targets = batch.targets[last, np.arange(rows)]
 
-    def losses(inputs: Array) -> Array:
-        hidden = states(model, params, inputs, window)[last, np.arange(rows)]
-        answers = batch._replace(targets=targets[None], weights=None)
-        return task.loss(model.head(params, hidden[None]), answers)
-
-    at, real = jnp.asarray(last)[None], jnp.asarray(scored.any(0))[None]
-    norms = jax.jit(lambda x: lags.gradient_norms(losses, x, at, real, min(max_lag, steps - 1)))(inputs)
+    norms = _norms(model, task.loss, window, min(max_lag, steps - 1))(
+        params, inputs, last, batch._replace(targets=targets[None], weights=None), scored.any(0)[None]
+    )
     return lags.by_lag(np.asarray(norms).reshape(norms.shape[0], -1))
+
+
+@functools.lru_cache(maxsize=32)
+def _norms(model: Model, task_loss: Callable[..., Array], window: int, longest: int) -> Callable[..., Array]:
+    """(params, inputs, last [B], the answers, real [1, B]) -> `lags.gradient_norms`; compiled once."""
+
+    @jax.jit
+    def norms(params: Params, inputs: Array, last: Array, answers: Batch, real: Array) -> Array:
+        def losses(inputs: Array) -> Array:
+            hidden = states(model, params, inputs, window)[last, jnp.arange(inputs.shape[1])]
+            return task_loss(model.head(params, hidden[None]), answers)
+
+        return lags.gradient_norms(losses, inputs, last[None], real, longest)
+
+    return norms
 
 
 def figure(
