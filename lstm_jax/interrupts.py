@@ -4,7 +4,11 @@ import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-__all__ = ["Interrupted", "Interrupts"]
+__all__ = ["Interrupted", "Interrupts", "Stopped"]
+
+
+class Stopped(Exception):
+    """Whoever watches the run wants no more of it, and says why; what was done is saved."""
 
 
 class Interrupted(Exception):

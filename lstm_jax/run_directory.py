@@ -3,7 +3,7 @@
 - config.json: the config it was started with; vocabulary.json: the words, by index
 - metrics.jsonl: one row an event; tensorboard/: the same as event files; curves.png: the learning curve
 - checkpoints/latest/: states to resume from; checkpoints/best/: parameters to evaluate with
-- result.json: the final figures
+- result.json: the final figures; stopped.json: why there are none, where a search wanted no more of the run
 - analysis/: what the instruments found, figures and numbers
 """
 
@@ -98,6 +98,7 @@ class RunPaths:
         self.checkpoints = self.root / "checkpoints"
         self.curves = self.root / "curves.png"
         self.result = self.root / "result.json"
+        self.stopped = self.root / "stopped.json"
         self.analysis = self.root / "analysis"
 
     def read_config(self) -> dict[str, Any]:

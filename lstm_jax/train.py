@@ -13,17 +13,25 @@ from lstm_jax import distributed, results, tasks
 from lstm_jax.crew import compile_run, make_model, solo, together
 from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
-from lstm_jax.interrupts import Interrupted, Interrupts
+from lstm_jax.interrupts import Interrupted, Interrupts, Stopped
 from lstm_jax.progress import Progress
-from lstm_jax.trainee import Aside, Trainee
+from lstm_jax.trainee import Aside, OnEvaluation, Trainee
 
 __all__ = ["compile_run", "run", "run_together"]
 
 _log = logging.getLogger(__name__)
 
+Outcome = dict[str, Any] | UserError | Stopped
+"""What result.json holds, or why there is none."""
 
-def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
+
+def run(config: ConfigDict, workdir: str, *, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
     """Trains what `config` says in `workdir`, going on from the latest good checkpoint there.
+
+    Args:
+      config: the run's.
+      workdir: its directory.
+      on_evaluation: called with the step and figures of each evaluation on valid; it may raise `Stopped`.
 
     Returns:
       What result.json holds: figures of the best validation checkpoint, config, provenance.
@@ -31,9 +39,10 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     Raises:
       UserError: a bad config or bad data, a directory of another run, a loss that is not finite.
       Interrupted: SIGTERM or Ctrl-C came; everything is saved.
+      Stopped: as `on_evaluation` raised it; everything is saved, and there is no result.
     """
-    (outcome,) = run_together([config], [workdir])
-    if isinstance(outcome, UserError):
+    (outcome,) = run_together([config], [workdir], on_evaluation=[on_evaluation] if on_evaluation else None)
+    if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
@@ -43,10 +52,11 @@ def run_together(
     workdirs: Sequence[str],
     *,
     asides: Sequence[Aside] | None = None,
-    ended: Callable[[int, dict[str, Any] | UserError], None] = lambda index, outcome: None,
+    on_evaluation: Sequence[OnEvaluation] | None = None,
+    ended: Callable[[int, Outcome], None] = lambda index, outcome: None,
     member_devices: int = 0,
     patience: float = 0.0,
-) -> list[dict[str, Any] | UserError]:
+) -> list[Outcome]:
     """Trains runs of one `crew.signature` at once, each in its own directory; one run is the plain case.
 
     Each goes on from its latest good checkpoint; all these must be of the same step.
@@ -55,12 +65,14 @@ def run_together(
       configs: one a run.
       workdirs: one a run.
       asides: what is entered around whatever a run says; None: it is said here, with a bar of progress.
+      on_evaluation: one a run, see `run`.
       ended: called with the index of a run and what came of it, as soon as that is known.
       member_devices: see `crew.together`.
       patience: see `Trainee`.
 
     Returns:
-      By run, what result.json holds, or why the run had to stop: a loss that is not finite stops no other.
+      By run, what result.json holds, or why the run had to stop (a loss that is not finite, `Stopped`),
+      which stops no other.
 
     Raises:
       UserError: what is wrong with a config, the data or a directory; nothing was trained.
@@ -74,13 +86,14 @@ def run_together(
         others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
     crew = solo(c, made[0], model) if alone else together(configs, made, model, member_devices=member_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
-    outcomes: dict[int, dict[str, Any] | UserError] = {}
+    outcomes: dict[int, Outcome] = {}
     with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:
         runs = [
             stack.enter_context(
                 Trainee(
                     config, task, other, model, fresh, workdir, calendar,
                     aside=asides[k] if asides else contextlib.nullcontext, patience=patience,
+                    on_evaluation=on_evaluation[k] if on_evaluation else lambda step, figures: None,
                 )
             )
             for k, (config, task, other, fresh, workdir) in enumerate(
@@ -103,7 +116,12 @@ def run_together(
                         leave(runs, training, interrupts)
                     for k, figures in zip(due, found, strict=True):
                         with runs[k].aside():
-                            progress.say(runs[k].judge(figures))
+                            try:
+                                progress.say(runs[k].judge(figures))
+                            except Stopped as reason:
+                                outcomes[k] = reason
+                                training.remove(k)
+                                ended(k, reason)
                 training = [k for k in training if not runs[k].finished()]
                 if not training:
                     break

@@ -13,14 +13,14 @@ from lstm_jax import distributed, optim, results
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
-from lstm_jax.interrupts import Interrupts
+from lstm_jax.interrupts import Interrupts, Stopped
 from lstm_jax.metrics import Recorder
 from lstm_jax.models import Model
-from lstm_jax.run_directory import RunDirectory, RunPaths
+from lstm_jax.run_directory import RunDirectory, RunPaths, write_json
 from lstm_jax.state import TrainState
 from lstm_jax.tasks.base import Task
 
-__all__ = ["Trainee"]
+__all__ = ["OnEvaluation", "Trainee"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ NEW_RUN: dict[str, Any] = {
 was evaluated, the first whose figures solved the task, and the seconds of training so far."""
 
 Aside = Callable[[], contextlib.AbstractContextManager[Any]]
+OnEvaluation = Callable[[int, Mapping[str, float]], None]
+"""Called with the step and the figures of each evaluation on valid, once they are recorded and saved; it may
+raise `Stopped` to end the run there."""
 
 
 class Trainee:
@@ -48,6 +51,7 @@ class Trainee:
       workdir: of the run.
       calendar: when things are due.
       aside: entered around whatever the run says, e.g. to send it to a log of its own.
+      on_evaluation: see OnEvaluation; after a resume it does not hear again of what was evaluated before.
       patience: least seconds between saves; what is not saved is done again after a kill. 0: each save that
         is due is made.
 
@@ -71,10 +75,11 @@ class Trainee:
         calendar: Calendar,
         *,
         aside: Aside = contextlib.nullcontext,
+        on_evaluation: OnEvaluation = lambda step, figures: None,
         patience: float = 0.0,
     ):
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
-        self.aside, self.patience = aside, patience
+        self.aside, self.patience, self._on_evaluation = aside, patience, on_evaluation
         self.failure: UserError | None = None
         # The state itself is given away to the compiled loop.
         self._like = results.shapes(distributed.local(fresh.params))
@@ -85,6 +90,7 @@ class Trainee:
             with distributed.shared_fate():
                 if distributed.first():
                     stack.enter_context(RunDirectory(workdir)).guard(c.to_dict())
+                    self.directory.stopped.unlink(missing_ok=True)
             distributed.check_shared(self.directory.config)
             with aside():
                 self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, c.train.keep))
@@ -133,6 +139,9 @@ class Trainee:
 
         Returns:
           One line about it.
+
+        Raises:
+          Stopped: `on_evaluation` wants no more; why is in stopped.json.
         """
         step = self.step
         self.host = judged(self.host, step, self.task, figures)
@@ -141,6 +150,15 @@ class Trainee:
             self._best = (step, self.state.evaluation_params(), dict(figures))
         self.state = begin_averaging(self.c, self.state, self.host)
         self.save(force=self.finished())
+        try:
+            self._on_evaluation(step, figures)
+        except Stopped as reason:
+            if self.patience:
+                self.save(force=True)
+            self.checkpoints.wait()
+            write_json(self.directory.stopped, {"step": step, "reason": str(reason)})
+            _log.info("stopped at step %d: %s", step, reason)
+            raise
         return summary(self.calendar, step, figures, self.host)
 
     def learning_rate(self) -> float:

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from lstm_jax.errors import UserError
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.interrupts import Interrupted, Stopped
 from lstm_jax.sweep.directory import drop_checkpoints, record_failure
 
 __all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "train_members"]
@@ -94,11 +94,16 @@ def share_compiles(directory: str | os.PathLike[str]) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def train_member(job: Job) -> str:
+def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], None] | None = None) -> str:
     """Trains the member, or goes on with it.
 
+    Args:
+      job: the member.
+      on_evaluation: see `train.run`.
+
     Returns:
-      "finished", or "failed" with the reason in its failure.json.
+      "finished"; "failed" with the reason in its failure.json; "stopped", with the reason of `on_evaluation`
+      in its stopped.json.
 
     Raises:
       Interrupted: as `train.run`; what was done is saved.
@@ -109,11 +114,14 @@ def train_member(job: Job) -> str:
     share_compiles(job.compiled)
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
+    status = "finished"
     with _into(directory / "run.log"):
         try:
-            train.run(ConfigDict(job.config), job.directory)
+            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation)
         except Interrupted:
             raise
+        except Stopped:
+            status = "stopped"
         except Exception as error:
             if not isinstance(error, UserError):
                 _log.exception("%s failed", job.name)
@@ -124,7 +132,7 @@ def train_member(job: Job) -> str:
             gc.collect()  # the compiled programs of this run hang in cycles
     (directory / "failure.json").unlink(missing_ok=True)
     drop_checkpoints(directory, job.keep)
-    return "finished"
+    return status
 
 
 def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
@@ -151,16 +159,16 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
         Path(job.directory).mkdir(parents=True, exist_ok=True)
     reported: set[str] = set()
 
-    def ended(index: int, outcome: dict[str, Any] | UserError) -> None:
+    def ended(index: int, outcome: dict[str, Any] | Exception) -> None:
         job = jobs[index]
-        if isinstance(outcome, UserError):
+        if isinstance(outcome, Exception):
             record_failure(job.directory, outcome)
             with _into(Path(job.directory) / "run.log"):
                 print(f"error: {outcome}")
         else:
             (Path(job.directory) / "failure.json").unlink(missing_ok=True)
         reported.add(job.name)
-        report(job.name, "failed" if isinstance(outcome, UserError) else "finished")
+        report(job.name, "failed" if isinstance(outcome, Exception) else "finished")
 
     reason = ""
     try:
@@ -180,7 +188,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
         gc.collect()
     if not reason:
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if not isinstance(outcome, UserError):
+            if not isinstance(outcome, Exception):
                 drop_checkpoints(job.directory, job.keep)
         return
     left = [job for job in jobs if job.name not in reported]

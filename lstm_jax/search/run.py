@@ -1,0 +1,276 @@
+"""The search: one run after the other, each an honest run directory, until there are as many as asked for.
+
+The directory of a search is one of a sweep too (sweep.json, members/NAME/), so that what compares the members
+of a sweep serves for its trials. Beside that it has search.json, the trials as optuna knows them.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_jax import tasks
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted, Stopped
+from lstm_jax.metrics import read_metrics, read_result
+from lstm_jax.registry import check_name
+from lstm_jax.run_directory import RunPaths, config_differences, write_json
+from lstm_jax.search.space import Space
+from lstm_jax.search.study import counted, need_optuna, open_study, requeue, take_up_the_dead, this_process
+from lstm_jax.sweep.define import Member, Sweep, expand
+from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
+from lstm_jax.sweep.member import Job, stoppable, train_member
+from lstm_jax.sweep.summary import BEST_HIGH, figure_of
+
+__all__ = ["SearchPaths", "default_metric", "records", "search"]
+
+_HIDDEN = ("process", "tries")
+
+
+class SearchPaths(SweepPaths):
+    """Where the parts of a search lie; makes nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(path)
+        self.search = self.root / "search.json"
+        self.journal = self.root / "journal.log"
+
+    def guard_search(self, space: Space, metric: str) -> None:
+        """Stores what a new search is over, or checks that one that goes on is the same.
+
+        Raises:
+          UserError: the directory holds something else; the difference is named.
+        """
+        new = json.loads(
+            json.dumps({"base": space.base.to_dict(), "space": space.plain, "metric": metric}, default=list)
+        )
+        if self.search.exists():
+            old = json.loads(self.search.read_text(encoding="utf-8"))
+            found = config_differences({name: old[name] for name in new}, new)
+            found = {name: pair for name, pair in found.items() if name != "base.task.data_dir"}
+            if found:
+                name, (was, now) = next(iter(found.items()))
+                raise UserError(
+                    f"{self.root} holds another search: {name} was {was!r}, now {now!r}; give the same to go "
+                    "on, or choose another --workdir"
+                )
+            return
+        if self.record.exists() or RunPaths(self.root).config.exists():
+            raise UserError(f"{self.root} holds a sweep or a run, not a search: choose another --workdir")
+        self.members.mkdir(parents=True, exist_ok=True)
+        write_json(self.search, new | {"trials": []})
+
+
+def default_metric(space: Space, wanted: str = "") -> str:
+    """The metric on valid that is sought: `wanted`, the space's, or perplexity, accuracy, the task's first.
+
+    Raises:
+      UserError: the task has no such metric, or cannot be made.
+    """
+    section = space.base.to_dict()["task"]
+    task = tasks.make_task(**section, epochs=space.base.train.epochs, seed=space.base.seed)
+    loss = next(iter(task.chance))
+    names = list(dict.fromkeys([*task.chance, *task.report({loss: task.chance[loss]})]))
+    if wanted or space.metric:
+        check_name(wanted or space.metric, names, "metric of the search:")
+        return wanted or space.metric
+    return next((name for name in ("perplexity", "accuracy") if name in names), loss)
+
+
+def search(
+    space: Space,
+    directory: str | os.PathLike[str],
+    *,
+    trials: int,
+    metric: str = "",
+    sampler: str = "tpe",
+    pruner: str = "median",
+    storage: str = "",
+    study_name: str = "",
+    seed: int | None = None,
+    keep: str = "best",
+    take_over: bool = False,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> Any:
+    """Trains trials until the study has so many, those of other machines among them.
+
+    What a trial is worth is its metric on valid, by its best checkpoint; after each evaluation the pruner is
+    asked, and a run that it ends has its reason in stopped.json. A run that fails (a loss that is not
+    finite, settings that are no model) is a failed trial. Started again, a search goes on: finished trials
+    stand, and what was in training goes on from its checkpoint, as a new trial.
+
+    Args:
+      space: what to choose from.
+      directory: of the search, made when missing; each machine has its own, or all share one.
+      trials: how many the study is to have.
+      metric: see `default_metric`.
+      sampler, pruner, storage, study_name, seed: see `study.open_study`; the storage is a journal in the
+        directory where none is given, and the study's name that of the directory.
+      keep: checkpoints of a finished trial that stay, a name of `sweep.directory.KEEP`.
+      take_over: see `study.take_up_the_dead`.
+      say: told a line a trial.
+
+    Returns:
+      optuna's study.
+
+    Raises:
+      UserError: bad arguments; the directory or the study holds another search.
+      Interrupted: Ctrl-C or SIGTERM; the same call goes on.
+    """
+    check_name(keep, KEEP, "value of --keep:")
+    if trials < 1:
+        raise UserError(f"--trials={trials}: it must be 1 or more")
+    paths = SearchPaths(directory)
+    metric = default_metric(space, metric)
+    direction = "maximize" if metric in BEST_HIGH else "minimize"
+    paths.guard_search(space, metric)
+    name = study_name or paths.root.name
+    study = open_study(storage or str(paths.journal), name, direction, sampler, pruner, seed)
+    about = {
+        "study": name,
+        "storage": storage or str(paths.journal),
+        "direction": direction,
+        "sampler": sampler,
+        "pruner": pruner,
+        "command": shlex.join(["python", *sys.argv]),
+    }
+    take_up_the_dead(study, take_over)
+    with stoppable():
+        while (count := counted(study)) < trials:
+            trial = study.ask()
+            run = trial.user_attrs.get("run", f"trial-{trial.number:04d}")
+            tries = trial.user_attrs.get("tries", 0) + 1
+            for key, value in (("process", this_process()), ("run", run), ("tries", tries)):
+                trial.set_user_attr(key, value)
+            try:
+                line = _trial(study, trial, space, paths, metric, keep)
+            except Interrupted:
+                requeue(study, trial, died=False)
+                raise
+            say(f"{count + 1}/{trials} {run}: {line}")
+            with contextlib.suppress(UserError):  # another machine may be writing it
+                _record(paths, study, space, about)
+    _record(paths, study, space, about)
+    return study
+
+
+def _trial(study: Any, trial: Any, space: Space, paths: SearchPaths, metric: str, keep: str) -> str:
+    """Trains a trial to its end and tells the study; returns a line about it."""
+    optuna = need_optuna()
+    failed = optuna.trial.TrialState.FAIL
+    run = trial.user_attrs["run"]
+    try:
+        member = space.member(trial)
+    except ValueError as error:  # optuna's word for a space that changed
+        study.tell(trial, state=failed)
+        raise UserError(f"the study was begun with another space: {error}; give another --study") from error
+    except UserError as error:
+        trial.set_user_attr("reason", str(error))
+        study.tell(trial, state=failed)
+        return f"failed: {error}"
+    trial.set_user_attr("overrides", member.overrides)
+    where = paths.member(run)
+    evaluations = 0
+
+    def judge(figures: Mapping[str, float]) -> None:
+        nonlocal evaluations
+        evaluations += 1
+        trial.report(float(figures[metric]), evaluations)
+
+    def on_evaluation(step: int, figures: Mapping[str, float]) -> None:
+        judge(figures)
+        if trial.should_prune():
+            raise Stopped(
+                f"pruned: after evaluation {evaluations}, with valid {metric} {figures[metric]:.4g}, other "
+                "trials had come further"
+            )
+
+    if (where / "metrics.jsonl").exists():  # what an earlier trial of this run has reported
+        for row in read_metrics(where):
+            if row["kind"] == "valid" and row["step"] <= _saved(where):
+                judge(row)
+    job = Job(run, member.config.to_dict(), str(where), keep, str(paths.compiled))
+    state = train_member(job, on_evaluation)
+    if state == "failed":
+        reason = (read_failure(where) or {}).get("error", "see its run.log")
+        trial.set_user_attr("reason", reason)
+        study.tell(trial, state=failed)
+        return f"failed: {reason}"
+    if state == "stopped":
+        reason = json.loads(RunPaths(where).stopped.read_text(encoding="utf-8"))["reason"]
+        trial.set_user_attr("reason", reason)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return reason
+    result = read_result(where)
+    value = figure_of(result, metric, "valid")
+    if value != value:
+        trial.set_user_attr("reason", f"valid {metric} is no number")
+        study.tell(trial, state=failed)
+        return f"failed: valid {metric} is no number"
+    trial.set_user_attr("test", figure_of(result, metric, "test"))
+    study.tell(trial, value)
+    best = study.best_trial
+    mark = (
+        "the best so far"
+        if best.number == trial.number
+        else f"best {best.value:.4g}, {best.user_attrs['run']}"
+    )
+    return f"valid {metric} {value:.4g} ({mark})"
+
+
+def _saved(where: Path) -> int:
+    """The last evaluated step that the newest checkpoint can know of, by its name."""
+    latest = RunPaths(where).checkpoints / "latest"
+    names = [int(entry.name) for entry in latest.iterdir() if entry.name.isdigit()] if latest.is_dir() else []
+    return max(names, default=-1)
+
+
+def records(study: Any) -> list[dict[str, Any]]:
+    """The trials as plain data, by number: {"run", "state", "value", "params", ...}."""
+    trials = study.get_trials(deepcopy=False)
+    goes_on = {t.user_attrs["goes_on"]: t.number for t in trials if "goes_on" in t.user_attrs}
+    found = []
+    for trial in trials:
+        extra = {name: value for name, value in trial.user_attrs.items() if name not in _HIDDEN}
+        if trial.number in goes_on:
+            extra["reason"] = f"stopped; trial {goes_on[trial.number]} goes on with its run"
+        found.append(
+            {
+                "number": trial.number,
+                "state": trial.state.name.lower(),
+                "value": trial.value if trial.state.name == "COMPLETE" else None,
+                "evaluations": {str(step): value for step, value in trial.intermediate_values.items()},
+                "params": trial.params,
+                "host": trial.user_attrs.get("process", "").partition(":")[0],
+                **extra,
+            }
+        )
+    return found
+
+
+def _record(paths: SearchPaths, study: Any, space: Space, about: Mapping[str, Any]) -> None:
+    """Writes search.json, and sweep.json for what compares sweeps: the trials that were trained here."""
+    found = records(study)
+    old = json.loads(paths.search.read_text(encoding="utf-8"))
+    complete = [trial for trial in found if trial["state"] == "complete"]
+    sign = -1 if about["direction"] == "maximize" else 1
+    best = min(complete, key=lambda trial: sign * trial["value"], default=None)
+    kept = {name: old[name] for name in ("base", "space", "metric")}
+    write_json(paths.search, kept | {**about, "best": best, "trials": found})
+    members = {
+        trial["run"]: trial["overrides"]
+        for trial in found
+        if "overrides" in trial and RunPaths(paths.member(trial["run"])).config.exists()
+    }
+    if members:
+        made = [_member(space, name, overrides) for name, overrides in members.items()]
+        paths.guard(Sweep(space.base, tuple(made), "", "", kept["metric"]))
+
+
+def _member(space: Space, name: str, overrides: Mapping[str, Any]) -> Member:
+    values = {field: value for field, value in overrides.items() if field != "seed"}
+    return expand(space.base, {"list": [values], "seeds": [space.base.seed]}).members[0]._replace(name=name)

@@ -1,0 +1,186 @@
+"""optuna's study: samplers, pruners, the storage that several machines may share, and trials left behind."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lstm_jax.errors import UserError
+from lstm_jax.registry import lookup
+
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "counted",
+    "need_optuna",
+    "open_study",
+    "requeue",
+    "take_up_the_dead",
+    "this_process",
+]
+
+_log = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often a trial is begun whose process dies, before it counts as failed."""
+
+
+def need_optuna() -> Any:
+    """The module optuna, saying no more than warnings.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError("a search needs optuna: pip install -e '.[search]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _tpe(optuna: Any, seed: int | None) -> Any:
+    # The liar: settings that are in training elsewhere are not proposed again.
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+SAMPLERS: dict[str, Callable[[Any, int | None], Any]] = {
+    "tpe": _tpe,
+    "random": lambda optuna, seed: optuna.samplers.RandomSampler(seed=seed),
+    "qmc": lambda optuna, seed: optuna.samplers.QMCSampler(seed=seed, scramble=True),
+}
+"""What proposes settings: (optuna, seed or None) -> optuna's sampler."""
+
+PRUNERS: dict[str, Callable[[Any], Any]] = {
+    "median": lambda optuna: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+    "hyperband": lambda optuna: optuna.pruners.HyperbandPruner(min_resource=1, max_resource="auto"),
+    "none": lambda optuna: optuna.pruners.NopPruner(),
+}
+"""What stops a trial early: (optuna) -> optuna's pruner. The steps that it sees are evaluations, from 1."""
+
+
+def open_study(storage: str, name: str, direction: str, sampler: str, pruner: str, seed: int | None) -> Any:
+    """The study of that name in the storage, made where it is missing.
+
+    Args:
+      storage: a URL as SQLAlchemy has it (sqlite:///FILE, on a disk of this machine; a database server for
+        several), or the path of a journal file, which machines may share over a network's file system.
+      name: of the study.
+      direction: "minimize" or "maximize".
+      sampler, pruner: names of SAMPLERS and PRUNERS.
+      seed: of the sampler; None: a new one each time.
+
+    Raises:
+      UserError: the storage cannot be opened, or the study there has another direction.
+    """
+    optuna = need_optuna()
+    make = lookup(SAMPLERS, sampler, "value of --sampler:")
+    prune = lookup(PRUNERS, pruner, "value of --pruner:")
+    try:
+        if "://" in storage:
+            where: Any = storage
+        else:
+            from optuna.storages import JournalStorage
+            from optuna.storages.journal import JournalFileBackend
+
+            Path(storage).parent.mkdir(parents=True, exist_ok=True)
+            where = JournalStorage(JournalFileBackend(storage))
+        study = optuna.create_study(
+            study_name=name, storage=where, direction=direction, load_if_exists=True, pruner=prune(optuna)
+        )
+    except Exception as error:  # SQLAlchemy's, the system's, JSON's: many kinds with one cause
+        text = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--storage={storage} cannot be opened: {text}; give the path of a journal file or sqlite:///FILE"
+        ) from error
+    if study.direction.name.lower() != direction:
+        raise UserError(f"the study {name} in {storage} has another direction: give another --study")
+    # The same seed again would propose again what the trials that are there were begun with.
+    past = len(study.get_trials(deepcopy=False))
+    study.sampler = make(optuna, None if seed is None else (seed * 1_000_003 + past) % 2**32)
+    return study
+
+
+def this_process() -> str:
+    """Names this process among all of all machines, and of all times since their start."""
+    return _named(os.getpid())
+
+
+def _named(pid: int) -> str:
+    began = ""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            began = file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    return f"{socket.gethostname()}:{pid}:{began}"
+
+
+def _lives(process: str) -> bool:
+    pid = int(process.split(":")[-2])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _named(pid) == process
+
+
+def requeue(study: Any, trial: Any, *, died: bool) -> None:
+    """Tells that the trial failed, and puts its settings first in the queue: its run goes on where it saved.
+
+    Args:
+      study, trial: optuna's, the trial as it is stored.
+      died: its process did, which is one of TRIES.
+    """
+    tries = trial.user_attrs.get("tries", 1)
+    attributes = {
+        "run": trial.user_attrs["run"],
+        "tries": tries if died else tries - 1,
+        "goes_on": trial.number,
+    }
+    params = dict(trial.params)
+    if (
+        "goes_on" in trial.user_attrs
+    ):  # its own settings may not be complete, and the run's are the first one's
+        every = study.get_trials(deepcopy=False)
+        params = every[trial.user_attrs["goes_on"]].params | params
+    study.tell(trial.number, state=need_optuna().trial.TrialState.FAIL)
+    study.enqueue_trial(params, user_attrs=attributes)
+
+
+def take_up_the_dead(study: Any, take_over: bool) -> None:
+    """Looks at trials that are said to be running, and takes up those whose process is gone.
+
+    Args:
+      study: optuna's.
+      take_over: those of other machines too, which cannot be looked at from here.
+    """
+    optuna = need_optuna()
+    others = 0
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        process = trial.user_attrs.get("process", "")
+        here = process.rpartition(":")[0].rpartition(":")[0] == socket.gethostname()
+        if here and _lives(process):
+            continue
+        if not here and not take_over:
+            others += 1
+        elif "run" not in trial.user_attrs or trial.user_attrs.get("tries", 1) >= TRIES:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            _log.warning("trial %d, whose process died, counts as failed", trial.number)
+        else:
+            requeue(study, trial, died=True)
+            _log.info("trial %d was running when its process died: its run goes on", trial.number)
+    if others:
+        _log.info("%d trials are running on other machines; if they are not: --take_over", others)
+
+
+def counted(study: Any) -> int:
+    """Trials that are over or running, without those that another one goes on with."""
+    waiting = need_optuna().trial.TrialState.WAITING
+    trials = study.get_trials(deepcopy=False)
+    continued = {trial.user_attrs.get("goes_on") for trial in trials}
+    return sum(trial.state != waiting and trial.number not in continued for trial in trials)

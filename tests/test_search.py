@@ -1,0 +1,201 @@
+"""A search by optuna: its space, its trials as runs, pruned, failed, killed and gone on with."""
+
+import json
+import os
+import signal
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+from test_sweep_run import tiny
+
+from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
+from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.run_directory import RunPaths
+from lstm_jax.sweep.distributions import DISTRIBUTIONS
+
+optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
+from lstm_jax.search import study as studies  # noqa: E402
+from lstm_jax.search.pictures import draw, table  # noqa: E402
+from lstm_jax.search.run import SearchPaths, records, search  # noqa: E402
+from lstm_jax.search.space import SUGGESTS, Space, space_of  # noqa: E402
+
+ALL = {
+    "optim.learning_rate": {"distribution": "log_uniform", "low": 1e-3, "high": 1.0},
+    "optim.clip": {"distribution": "uniform", "low": 0.5, "high": 2.0},
+    "objective.ar": {"distribution": "normal", "mean": 0.5, "std": 0.1},
+    "task.length": {"distribution": "integer", "low": 2, "high": 5},
+    "task.batch": {"distribution": "log_integer", "low": 1, "high": 64},
+    "model.hidden": {"distribution": "choice", "values": [(4,), (4, 5)]},
+}
+
+
+def rates(**grid: Any) -> Space:
+    definition: dict[str, Any] = {"grid": {"model.cell.forget_bias": ["0", "1"]}}
+    definition["random"] = {"count": 1, "optim.learning_rate": ALL["optim.learning_rate"]}
+    return space_of(tiny(), definition | grid)
+
+
+def silent(line: str) -> None:
+    """Says nothing."""
+
+
+def test_every_distribution_is_in_the_space():
+    assert SUGGESTS.keys() == DISTRIBUTIONS.keys() == {spec["distribution"] for spec in ALL.values()}
+    space = space_of(tiny(), {"random": ALL | {"count": 3, "seed": 0}})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    members = [space.member(study.ask()) for _ in range(300)]
+    values = {name: [member.overrides[name] for member in members] for name in ALL}
+    assert all(1e-3 <= rate <= 1 for rate in values["optim.learning_rate"])
+    # The halves of a log-uniform range: 300 fair coins differ from 150 by more than 35 once in 20,000 times.
+    assert abs(sum(rate < 1e-3**0.5 for rate in values["optim.learning_rate"]) - 150) < 35
+    assert abs(sum(batch <= 8 for batch in values["task.batch"]) - 150) < 35 + 25  # 8 of its own counts half
+    assert set(values["task.length"]) == {2, 3, 4, 5}
+    assert set(values["model.hidden"]) == {(4,), (4, 5)}
+    normal = statistics.NormalDist(0.5, 0.1)
+    drawn = np.sort([normal.cdf(value) for value in values["objective.ar"]])
+    # Kolmogorov and Smirnov's distance, over 1.95 / sqrt(n) once in a thousand times.
+    assert np.abs(drawn - (np.arange(300) + 0.5) / 300).max() < 1.95 / 300**0.5
+    assert members[0].config.model.hidden == values["model.hidden"][0]
+
+
+@pytest.mark.parametrize(
+    "definition, message",
+    [
+        ({}, "nothing to search over"),
+        ({"list": [{"seed": 1}]}, "leave out 'list'"),
+        ({"grid": {"optim.learning_rte": [1]}}, "learning_rate"),
+        ({"random": {"optim.learning_rate": {"distribution": "uniform", "low": 2, "high": 1}}}, "low=2"),
+        ({"grid": {"optim.learning_rate": ["much"]}}, "learning_rate"),
+    ],
+)
+def test_what_is_no_space_is_refused(definition, message):
+    with pytest.raises(UserError, match=message):
+        space_of(tiny(), definition)
+
+
+class Third(optuna.pruners.BasePruner):
+    """Prunes the trial of number 1, at its first evaluation."""
+
+    def prune(self, study: Any, trial: Any) -> bool:
+        return trial.number == 1
+
+
+def test_trials_are_runs_pruned_failed_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setitem(studies.PRUNERS, "stub", lambda optuna: Third())
+    lines: list[str] = []
+    study = search(rates(), tmp_path, trials=3, metric="nats", pruner="stub", seed=0, say=lines.append)
+    paths = SearchPaths(tmp_path)
+    found = records(study)
+    assert [trial["state"] for trial in found] == ["complete", "pruned", "complete"]
+    for trial in found[::2]:
+        result = read_result(paths.member(trial["run"]))
+        assert trial["value"] == result["figures"]["static"]["valid"]["nats"]
+        rows = [row for row in read_metrics(paths.member(trial["run"])) if row["kind"] == "valid"]
+        assert list(trial["evaluations"].values()) == [row["nats"] for row in rows] and len(rows) == 2
+        assert result["config"]["optim"]["learning_rate"] == trial["params"]["optim.learning_rate"]
+    pruned = paths.member("trial-0001")
+    stopped = json.loads(RunPaths(pruned).stopped.read_text())
+    assert stopped["step"] == 4 and "pruned: after evaluation 1" in stopped["reason"] == found[1]["reason"]
+    assert not (pruned / "result.json").exists() and not (pruned / "failure.json").exists()
+    assert lines[1].startswith("2/3 trial-0001: pruned") and "best" in lines[2]
+
+    # One more, that diverges: its learning rate is queued.
+    study.enqueue_trial({"optim.learning_rate": 1.0, "model.cell.forget_bias": "0"})
+    bad = rates()
+    bad.fields["optim.learning_rate"] = lambda trial: (
+        1e30 * trial.suggest_float("optim.learning_rate", 1e-3, 1.0, log=True)
+    )
+    study = search(bad, tmp_path, trials=4, metric="nats", pruner="stub", seed=0, say=silent)
+    failed = records(study)[3]
+    assert failed["state"] == "fail" and "not finite at step" in failed["reason"]
+
+    record = json.loads(paths.search.read_text())
+    assert len(record["trials"]) == 4 and record["best"]["value"] == min(t["value"] for t in found[::2])
+    text = table(record["trials"], "nats", "minimize")
+    assert text.splitlines()[1].split()[0] == record["best"]["run"]
+    assert text.splitlines()[-1] == "2 complete, 1 pruned, 1 fail"
+    assert [file.name for file in draw(study, "nats", paths.figures)] == ["history.png", "slices.png"]
+    assert len(json.loads(paths.record.read_text())["members"]) == 4
+
+    with pytest.raises(UserError, match="holds another search: metric was 'nats'"):
+        search(rates(), tmp_path, trials=4, metric="accuracy", say=silent)
+    with pytest.raises(UserError, match="metric of the search"):
+        search(rates(), tmp_path, trials=4, metric="perplexity", say=silent)
+
+
+def test_stopped_and_killed_searches_go_on(tmp_path, monkeypatch):
+    """Stopped by a signal in its first trial, then found as a kill would have left it."""
+    write = Recorder.write
+
+    def interrupting(self: Recorder, step: int, kind: str, **values: Any) -> None:
+        write(self, step, kind, **values)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def begin(**more: Any) -> Any:
+        return search(
+            rates(),
+            tmp_path,
+            trials=2,
+            metric="nats",
+            sampler="random",
+            pruner="none",
+            seed=3,
+            say=silent,
+            **more,
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "write", interrupting)
+        with pytest.raises(Interrupted):
+            begin()
+    storage = str(SearchPaths(tmp_path).journal)
+    study = studies.open_study(storage, tmp_path.name, "minimize", "random", "none", 3)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"] and studies.counted(study) == 0
+
+    # As a kill leaves it: running, of a process that is no more.
+    trial = study.ask()
+    dead = studies.this_process().replace(f":{os.getpid()}:", ":4194999:")
+    for name, value in (("process", dead), ("tries", 1)):
+        trial.set_user_attr(name, value)
+    trial.suggest_categorical("model.cell.forget_bias", ["0", "1"])
+    study = begin()
+    found = records(study)
+    assert [t["state"] for t in found] == ["fail", "fail", "complete", "complete"]
+    assert "trial 1 goes on" in found[0]["reason"] and "trial 2 goes on" in found[1]["reason"]
+    assert found[0]["params"] == found[2]["params"] and {t["run"] for t in found[:3]} == {"trial-0000"}
+    assert len(found[2]["evaluations"]) == 2, "the one before the stop is told again"
+    log = (SearchPaths(tmp_path).member("trial-0000") / "run.log").read_text()
+    assert "going on from step 6" in log
+    assert found[3]["params"]["optim.learning_rate"] != found[2]["params"]["optim.learning_rate"]
+    assert begin().trials == study.trials, "there are as many as asked for"
+
+
+def test_trials_of_other_machines_are_left_alone(tmp_path):
+    study = studies.open_study(str(tmp_path / "journal"), "s", "minimize", "tpe", "median", None)
+    for process in ("elsewhere:1:2", studies.this_process()):
+        study.ask().set_user_attr("process", process)
+    studies.take_up_the_dead(study, take_over=False)
+    assert [trial.state.name for trial in study.trials] == ["RUNNING"] * 2 and studies.counted(study) == 2
+    with pytest.raises(UserError, match="has another direction"):
+        studies.open_study(str(tmp_path / "journal"), "s", "maximize", "tpe", "median", None)
+    with pytest.raises(UserError, match="did you mean 'median'"):
+        studies.open_study(str(tmp_path / "journal"), "s", "minimize", "tpe", "medan", None)
+    with pytest.raises(UserError, match="cannot be opened"):
+        studies.open_study("nosuch://x", "s", "minimize", "tpe", "median", None)
+
+
+def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[search\]'"):
+        search(rates(), tmp_path, trials=1)
+
+
+def test_the_recipe_is_a_space():
+    from configs.searches import delayed_recall
+
+    space = space_of(delayed_recall.get_config(), delayed_recall.sweep())
+    assert len(space.fields) == 4
