@@ -22,6 +22,7 @@ lstm_jax/sweep/define.py; --grid and --seeds add to it, or make a sweep of any c
   python experiments/sweep.py --config=configs/memory/delayed_recall.py \\
       --grid model.cell.forget_bias=0,1,2,chrono --grid task.length=50,100 --seeds=5
   ... --mode=processes --jobs=4 --config.train.epochs=5 --workdir=DIR
+  ... --mode=ray --address=10.0.0.1:6379 --task_gpus=0.25 --workdir=/shared/DIR    # on a Ray cluster
 
 Started again in the same --workdir, a sweep goes on where it stopped; what is finished stays as it is.
 Ctrl-C and SIGTERM save first. The exit status is 1 where a member failed; its failure.json says why.
@@ -33,11 +34,24 @@ def define_flags() -> None:
     cli.define("multi_string", "grid", None, "FIELD=VALUE,VALUE: sweep this field too. May be given again.")
     cli.define("string", "seeds", "", "Number of seeds, or seeds with commas between.")
     cli.define(
-        "string", "mode", "auto", "How members are trained: auto (measures), sequential, processes or vmap."
+        "string",
+        "mode",
+        "auto",
+        "How members are trained: auto (measures), sequential, processes, vmap or ray.",
     )
     cli.define("integer", "jobs", 0, "Worker processes; 0: one a core, with vmap one in all.")
-    cli.define("integer", "together", 64, "vmap: the most members that are trained at once.")
+    cli.define(
+        "integer", "together", None, "The most members trained at once by one program; vmap: 64, ray: 1."
+    )
     cli.define("integer", "member_devices", 0, "vmap: devices along the axis of members; 0: as many as fit.")
+    cli.define("string", "address", "", "ray: HOST:PORT of a cluster's head. Default: one is started here.")
+    cli.define("float", "task_cpus", 1.0, "ray: CPUs of a member.")
+    cli.define(
+        "float",
+        "task_gpus",
+        -1.0,
+        "ray: GPUs of a member, 0.25 where four share one; -1: one if there are any.",
+    )
     cli.define("string", "keep", "best", "Checkpoints of a finished member that stay: best, all or none.")
     cli.define("bool", "retry", False, "Train members that failed again.")
     cli.define("bool", "list", False, "Show the members and train nothing.")
@@ -108,6 +122,9 @@ def main(arguments: list[str]) -> None:
         jobs=FLAGS.jobs,
         together=FLAGS.together,
         member_devices=FLAGS.member_devices,
+        address=FLAGS.address,
+        task_cpus=FLAGS.task_cpus,
+        task_gpus=FLAGS.task_gpus,
         keep=FLAGS.keep,
         retry=FLAGS.retry,
         config_file=path,

@@ -29,7 +29,7 @@ def sweep() -> dict[str, Any]:
             "optim.clip": {"distribution": "log_uniform", "low": 0.1, "high": 10.0},
             "model.cell.forget_bias": {
                 "distribution": "choice",
-                "values": ["0", "1", "2", "3", "chrono(30)"],
+                "values": ["0", "1", "2", "3", "chrono"],
             },
             "model.hidden": {"distribution": "choice", "values": [(16,), (32,), (64,)]},
         },

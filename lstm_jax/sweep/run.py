@@ -13,6 +13,7 @@ from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
+from lstm_jax.sweep.on_ray import train_on_ray
 from lstm_jax.sweep.processes import accelerators, cores, processes
 from lstm_jax.sweep.units import MOST, apart, group, share_out
 
@@ -53,21 +54,31 @@ def _in_processes(units: Sequence[Sequence[Job]], how: "How", board: Board) -> N
     processes(units, how.workers, board)
 
 
+def _on_ray(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+    train_on_ray(
+        units, board, address=how.address, workers=how.workers, cpus=how.task_cpus, gpus=how.task_gpus
+    )
+
+
 class How(NamedTuple):
     """How the members are trained.
 
     Attributes:
       mode: a name of MODES.
       workers: processes; 1: this one.
-      together: the most members trained at once.
+      together: the most members trained at once; 0: as the mode has it.
       member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
+      address, task_cpus, task_gpus: of the mode "ray", see `on_ray.train_on_ray`.
       why: for the log.
     """
 
     mode: str
     workers: int = 1
-    together: int = 1
+    together: int = 0
     member_devices: int = 0
+    address: str = ""
+    task_cpus: float = 1.0
+    task_gpus: float = -1.0
     why: str = "as asked"
 
 
@@ -76,19 +87,22 @@ class Mode(NamedTuple):
 
     Attributes:
       train: (units, how, board) -> when all have ended; Interrupted passes through.
-      at_once: whether a unit is several members, as many as can share a program; else each is by itself.
+      most: members of a unit, as many as can share a program and are not asked for otherwise; 1: each is by
+        itself, unless more are asked for where `may_share`.
       workers: the most worker processes for (jobs asked for, cores), before there are fewer units.
     """
 
     train: Callable[[Sequence[Sequence[Job]], How, Board], None]
-    at_once: bool
+    most: int
     workers: Callable[[int, int], int]
+    may_share: bool = False
 
 
 MODES: dict[str, Mode] = {
-    "sequential": Mode(in_process, False, lambda jobs, cores: 1),
-    "processes": Mode(_in_processes, False, lambda jobs, cores: jobs or cores),
-    "vmap": Mode(in_workers, True, lambda jobs, cores: jobs or 1),
+    "sequential": Mode(in_process, 1, lambda jobs, cores: 1),
+    "processes": Mode(_in_processes, 1, lambda jobs, cores: jobs or cores),
+    "vmap": Mode(in_workers, MOST, lambda jobs, cores: jobs or 1, may_share=True),
+    "ray": Mode(_on_ray, 1, lambda jobs, cores: jobs or cores, may_share=True),
 }
 """How the members are trained."""
 
@@ -107,7 +121,8 @@ def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Jo
     if how.mode != "auto":
         mode = MODES[how.mode]
         workers = max(1, min(mode.workers(asked, len(cores())), len(jobs)))
-        units = share_out(group(jobs), workers, how.together) if mode.at_once else apart(jobs)
+        most = how.together or mode.most if mode.may_share else 1
+        units = share_out(group(jobs), workers, most) if most > 1 else apart(jobs)
         return how._replace(workers=max(1, min(workers, len(units)))), units
     workers = 1 if accelerators() else min(asked or len(cores()), len(jobs))
     alone = "processes" if workers > 1 else "sequential"
@@ -119,11 +134,12 @@ def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Jo
         return how._replace(mode=alone, why="auto: no two members can share a program"), apart(jobs)
     if work < WORTH_MEASURING:
         return how._replace(mode=alone, why="auto: too little to train to be worth measuring"), apart(jobs)
-    shares = share_out([largest], workers, how.together)[:workers]
+    most = how.together or MOST
+    shares = share_out([largest], workers, most)[:workers]
     every = cores()
     pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
     at_once = pace.together > pace.apart
-    units = share_out(groups, workers, how.together) if at_once else apart(jobs)
+    units = share_out(groups, workers, most) if at_once else apart(jobs)
     return how._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), units
 
 
@@ -142,8 +158,11 @@ def run(
     *,
     mode: str = "auto",
     jobs: int = 0,
-    together: int = MOST,
+    together: int | None = None,
     member_devices: int = 0,
+    address: str = "",
+    task_cpus: float = 1.0,
+    task_gpus: float = -1.0,
     keep: str = "best",
     retry: bool = False,
     config_file: str = "",
@@ -158,9 +177,12 @@ def run(
       sweep: what to train.
       directory: of the sweep; made when missing.
       mode: a name of MODES, or "auto", which measures and takes the faster.
-      jobs: worker processes; 0 is one a core, and for "vmap" this process alone.
-      together: the most members that are trained at once.
+      jobs: worker processes; 0 is one a core, and for "vmap" this process alone. For "ray" the CPUs of a
+        cluster of our own.
+      together: the most members that are trained at once; None: as the mode has it, for "vmap" `MOST`, for
+        "ray" 1.
       member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
+      address, task_cpus, task_gpus: for "ray", see `on_ray.train_on_ray`.
       keep: checkpoints of a finished member that stay, a name of KEEP.
       retry: train the failed ones again.
       config_file: for the record.
@@ -173,11 +195,15 @@ def run(
     check_name(mode, ["auto", *MODES], "sweep mode")
     for name, value, least in (
         ("jobs", jobs, 0),
-        ("together", together, 1),
+        ("together", 1 if together is None else together, 1),
         ("member_devices", member_devices, 0),
     ):
         if value < least:
             raise UserError(f"--{name}={value} is not possible: it must be {least} or more")
+    if address and mode != "ray":
+        raise UserError(f"--address={address} goes with --mode=ray: add that, or leave it out")
+    if not task_cpus > 0:
+        raise UserError(f"--task_cpus={task_cpus:g} is not possible: it must be more than 0")
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
         paths.guard(sweep, config_file)
@@ -193,7 +219,10 @@ def run(
             todo.append(Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled)))
         if todo:
             with stoppable():
-                asked = How(mode, together=together, member_devices=member_devices)
+                asked = How(
+                    mode, together=together or 0, member_devices=member_devices,
+                    address=address, task_cpus=task_cpus, task_gpus=task_gpus,
+                )  # fmt: skip
                 how, units = choose(todo, asked, jobs)
                 _log.info(
                     "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
