@@ -8,8 +8,9 @@ Every line of code of 4 to 40 tokens that has one of 12 keywords gives one text:
 blanked out. What is in quotes is left out, comments and docstrings are no lines.
 Nothing but the order tells where the blank is: a bag of words sees the same words for every place of it.
 
-Under Python 3.11.7 some 29,000 lines of 480 modules; whole modules are held out, and no text is in two
-splits. `if` is a quarter of them, `while` one in eighty.
+Under Python 3.11.7 these are 22,962 different lines of 437 modules, 17,486 / 2,619 / 2,857 to train, validate
+and test; whole modules are held out, and no text is in two splits. `return` is a quarter of them, `with` one
+in ninety. Some no one can tell from a line alone: `elif` from `if`, or whether it is `and` or `or`.
 """
 
 import re

@@ -2,8 +2,9 @@
 
 A text is a paragraph of at least 8 words of a docstring (of a module, class or function); its label is one of
 seven topics, after the chapters of Python's Library Reference; its document is the module, and whole modules
-are held out, so that words of one module alone (its own names) are no help. Under Python 3.11.7 some 7,000
-paragraphs of 260 modules. Topics are told by words more than by their order: a bag of words does well here.
+are held out, so that words of one module alone (its own names) are no help. Under Python 3.11.7 these are
+9,999 paragraphs of 382 modules, 7,511 / 1,305 / 1,183 to train, validate and test. Topics are told by words
+more than by their order.
 """
 
 import ast
