@@ -115,10 +115,10 @@ lags.compared(curves, legend="at initialisation")
 # %%
 windows = {"whole": 0, "30 steps": 30, "10 steps": 10}
 cut = {
-    label: truncation.by_lag(lstm, started[3.0], task, batch, max_lag=60, window=window)
+    label: truncation.by_lag(lstm, started[1.0], task, batch, max_lag=60, window=window)
     for label, window in windows.items()
 }
-lags.compared(cut, legend="window", title="LSTM, forget bias 3")
+lags.compared(cut, legend="window", title="LSTM, forget bias 1")
 
 # %% [markdown]
 # *What to see:* inside a window nothing differs, and beyond its border nothing is left at all: a dependence
@@ -129,7 +129,7 @@ lags.compared(cut, legend="window", title="LSTM, forget bias 3")
 
 # %%
 agreement = {
-    f"LSTM, forget bias {bias:g}": truncation.agreement(lstm, params, task, batch, [2, 5, 10, 20, 40, 61])
+    f"LSTM, forget bias {bias:g}": truncation.agreement(lstm, params, task, batch, [5, 10, 20, 40, 61])
     for bias, params in started.items()
 }
 truncation.figure(agreement, mark={"the sequence": 61})

@@ -244,8 +244,8 @@ def figure(
         for axes in (upper, lower):
             axes.axvline(at, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         upper.annotate(
-            f"{label} {at:g}", xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
-            textcoords="offset points", ha="left", va="top", fontsize=8, color=COLOURS["grey"],
+            f"{label} {at:g}", xy=(at, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", va="bottom", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
     lower.axhline(1, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     lower.annotate(

@@ -222,8 +222,12 @@ def compared(
     axes.set_yscale("log")
     axes.set_xlabel(f"lag k ({unit})", fontsize=9)
     axes.set_ylabel("gradient norm G(k) / G(0)", fontsize=9)
-    axes.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    if high / low < 1000:  # powers of ten alone would leave one tick or two
+        log_ticks(axes.yaxis, low, high)
+    else:
+        axes.yaxis.set_major_locator(LogLocator(base=10, numticks=8))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     tidy(axes)
     drawing.legend(
         *axes.get_legend_handles_labels(), title=legend or None, title_fontsize=8, fontsize=8, frameon=False,

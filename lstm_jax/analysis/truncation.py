@@ -91,7 +91,8 @@ def agreement(model: Model, params: Params, task: Task, batch: Batch, windows: S
     whole = _flat(gradients(model, params, task, batch))
     cosine, ratio = [], []
     for window in sorted(windows):
-        part = _flat(gradients(model, params, task, batch, window))
+        shorter = window < batch.inputs.shape[0]
+        part = _flat(gradients(model, params, task, batch, window)) if shorter else whole
         lengths = float(np.linalg.norm(part)), float(np.linalg.norm(whole))
         cosine.append(float(part @ whole) / (lengths[0] * lengths[1]) if min(lengths) else np.nan)
         ratio.append(lengths[0] / lengths[1] if lengths[1] else np.nan)
@@ -122,8 +123,9 @@ def by_lag(
     last = steps - 1 - np.argmax(scored[::-1], axis=0)
     targets = batch.targets[last, np.arange(rows)]
 
+    real = np.any(scored, axis=0, keepdims=True)
     norms = _norms(model, task.loss, window, min(max_lag, steps - 1))(
-        params, inputs, last, batch._replace(targets=targets[None], weights=None), scored.any(0)[None]
+        params, inputs, last, batch._replace(targets=targets[None], weights=None), real
     )
     return lags.by_lag(np.asarray(norms).reshape(norms.shape[0], -1))
 
