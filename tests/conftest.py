@@ -5,12 +5,14 @@ eight, and every computation would bring thread pools for eight. Code for severa
 of its own, by the fixture `on_devices`; put much into one script, for each costs seconds to start.
 """
 
+import ctypes
+import gc
 import importlib.metadata
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,18 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
     FLAGS.append("cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in FLAGS))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_memory() -> Iterator[None]:
+    """Lets the compiled programs go where they fill 3 GB: each takes over 1 MB, and there are thousands."""
+    yield
+    pages = Path("/proc/self/statm")
+    if pages.exists() and int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") > 3 * 2**30:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # without it the C library keeps what is free
 
 
 @pytest.fixture
