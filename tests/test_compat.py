@@ -137,15 +137,16 @@ def test_any_cell_runs_under_linen_rnn_and_nnx_rnn(name):
     cell = cells.make_cell(name, H)
     xs = jax.random.normal(jax.random.key(1), (T, B, D))
     module = nn.RNN(LinenCell(cell), time_major=True, return_carry=True)
-    variables = module.init(jax.random.key(0), xs)
+    variables = jax.jit(module.init)(jax.random.key(0), xs)
     params = variables["params"]["cell"]["cell"]
     expected = step_loop.run(cell, params, xs)[:2]
-    jax.tree.map(close, module.apply(variables, xs), expected)
+    jax.tree.map(close, jax.jit(module.apply)(variables, xs), expected)
     of_nnx = NnxCell(cell, D, rngs=nnx.Rngs(0))
     state = nnx.state(of_nnx, nnx.Param)
     nnx.replace_by_pure_dict(state, {"weights": params})
     nnx.update(of_nnx, state)
-    jax.tree.map(close, nnx.RNN(of_nnx, time_major=True, return_carry=True)(xs), expected)
+    of_nnx = nnx.RNN(of_nnx, time_major=True, return_carry=True)
+    jax.tree.map(close, nnx.jit(lambda module, xs: module(xs))(of_nnx, xs), expected)
 
 
 def test_linen_rnn_batch_major_lengths_and_extra_batch_axes():
