@@ -3,6 +3,7 @@
 A new generated task needs a line in tests/solvers/, any other a line in `small`; the rest checks itself.
 """
 
+import functools
 import json
 
 import jax
@@ -34,7 +35,7 @@ def text_directory(tmp_path_factory):
     return str(directory)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(text_directory):
     """Arguments that make each task tiny: several cases a task, by name."""
     language_model = dict(corpus="text", data_dir=text_directory, batch=3, window=9, eval_window=16)
@@ -67,22 +68,26 @@ def name_of(case):
     return " ".join(str(part) for part in case if part != "")
 
 
-@pytest.fixture(params=CORPUS + OTHERS + GENERATED, ids=name_of)
+# Of the whole module, so that pytest does all of a case before the next, and a task is compiled once.
+@pytest.fixture(params=CORPUS + OTHERS + GENERATED, ids=name_of, scope="module")
 def make(request, small):
+    """(**changes) -> the task, one object for the same changes; `make.__wrapped__` builds another."""
     name, case = request.param
     if name in SOLVERS:
         sizes = dict(batch=4, epoch_steps=2, eval_batch=3, eval_steps=2, epochs=2, seed=0)
-        return lambda **changes: make_task(name, **(sizes | SOLVERS[name].cases[case] | changes))
+        return functools.cache(
+            lambda **changes: make_task(name, **(sizes | SOLVERS[name].cases[case] | changes))
+        )
     return corpus_case(small, name, case)
 
 
-@pytest.fixture(params=CORPUS, ids=name_of)
+@pytest.fixture(params=CORPUS, ids=name_of, scope="module")
 def make_corpus(request, small):
     return corpus_case(small, *request.param)
 
 
 def corpus_case(small, name, case):
-
+    @functools.cache
     def build(**changes) -> Task:
         arguments = {"epochs": 2, "seed": 0} | small[name][case] | changes
         if name == "pixels":  # its own images come with packages that need not be there
@@ -96,10 +101,15 @@ def steps(task, split):
     return int(task.epoch_ends[0]) if split == "train" else task.steps[split]
 
 
+@functools.lru_cache(16)
+def compiled(function, *static):
+    """The same for the same function of a task."""
+    return jax.jit(function, static_argnums=static)
+
+
 def batches(task, split):
     """One pass, as NumPy arrays; compiled, because small eager operations compile one by one."""
-    batch_at = jax.jit(task.batch, static_argnums=(1, 3))
-    bucket_at = jax.jit(task.bucket, static_argnums=1)
+    batch_at, bucket_at = compiled(task.batch, 1, 3), compiled(task.bucket, 1)
     for step in range(steps(task, split)):
         batch = batch_at(task.data, split, step, int(bucket_at(task.data, split, step)))
         yield jax.tree.map(np.asarray, batch)
@@ -108,7 +118,7 @@ def batches(task, split):
 def measured(task, split, predict):
     """Mean metrics of `predict(batch) -> logits` over a split."""
     sums = {}
-    score = jax.jit(task.metrics)
+    score = compiled(task.metrics)
     for batch in batches(task, split):
         for name, pair in score(predict(batch), batch).items():
             sums[name] = sums.get(name, np.zeros(2)) + np.asarray(pair, np.float64)
@@ -131,7 +141,7 @@ def test_every_task_is_tested(small):
 
 
 def test_batches_are_a_pure_function_of_seed_split_and_step(make):
-    one, other = make(), make()
+    one, other = make(), make.__wrapped__()
     for split in SPLITS:
         first = list(batches(one, split))
         for left, right in zip(reversed(first), reversed(list(batches(other, split))), strict=True):
@@ -263,7 +273,7 @@ def test_a_perfect_predictor_scores_perfectly(make_corpus):
 def test_the_loss_trained_on_is_the_loss_measured(make):
     task = make()
     rng = np.random.default_rng(0)
-    score, loss = jax.jit(task.metrics), jax.jit(task.loss)
+    score, loss = compiled(task.metrics), compiled(task.loss)
     for batch in batches(task, "train"):
         logits = rng.normal(size=(*batch.inputs.shape[:2], task.outputs)).astype(np.float32)
         values = np.asarray(loss(logits, batch))
