@@ -3,9 +3,9 @@
     python experiments/classify.py --config=configs/classify/topics.py
 
 Works offline: seven topics (lstm_jax/corpora/labelled/topics.py), whole modules held out. Words tell a topic,
-hardly their order, and 7,500 paragraphs are few to learn words from. Chance is 0.20 right, macro F1 0.05; a bag
-of words (benchmarks/bag_of_words.py) 0.51 and 0.45. Expected: a little above that, 0.54 and 0.48 after 3 epochs
-(experiments/RESULTS.md); more of them overfit.
+hardly their order, and 7,500 paragraphs are few to learn words from. Chance is 0.20 right, macro F1 0.05; a
+bag of words (benchmarks/bag_of_words.py) 0.51 and 0.45. Expected: a little above that, 0.54 and 0.48 after 3
+epochs (experiments/RESULTS.md); more of them overfit.
 """
 
 from ml_collections import ConfigDict
