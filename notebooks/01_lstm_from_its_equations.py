@@ -64,8 +64,8 @@ gates.figure(
 )
 
 # %% [markdown]
-# *What to see:* the forget gate $f$ stands above one half most of the time (its bias started at 1), so the cell
-# state $c$ changes slowly, while the candidate $g$ jumps with every input.
+# *What to see:* the forget gate $f$ stands above one half most of the time (its bias started at 1), so the
+# cell state $c$ changes slowly, while the candidate $g$ jumps with every input.
 
 # %% [markdown]
 # ## The gradient, step by step back
@@ -99,11 +99,11 @@ lags.compared(curves, legend="at initialisation")
 
 # %% [markdown]
 # *What to see:* on this logarithmic axis a straight line is an exponential. For the LSTM with bias 0 the
-# gradient shrinks by about the same factor with every step, and 60 steps back less than a millionth of it is
-# left: the *vanishing gradient* of Hochreiter (1991) and Bengio, Simard & Frasconi (1994). A higher forget bias
-# makes the curve flatter, because along the path through $c$ the gradient is multiplied by $f$ at every step; with
-# bias 3 it does not vanish over this length at all. The tanh network starts from an orthogonal recurrent matrix,
-# which alone would shrink nothing: what fades here is the work of $\tanh'$.
+# gradient shrinks by about the same factor with every step, and 60 steps back less than a millionth of it
+# is left: the *vanishing gradient* of Hochreiter (1991) and Bengio, Simard & Frasconi (1994). A higher
+# forget bias makes the curve flatter, because along the path through $c$ the gradient is multiplied by $f$
+# at every step; with bias 3 it does not vanish over this length at all. The tanh network starts from an
+# orthogonal recurrent matrix, which alone would shrink nothing: what fades here is the work of $\tanh'$.
 
 # %% [markdown]
 # ## Back-propagation through time, whole and truncated

@@ -61,6 +61,9 @@ sequences.figure(
 )
 
 # %% [markdown]
+# *What to see:* the line in blue is the number of each step, the green one is 1 where it is marked. What is
+# asked for is a value, so the loss is a squared error.
+#
 # ## Associative recall: binding
 #
 # Pairs of a key and a value, then a key: which value stood with it? (Ba et al. 2016.) Time is short; the
@@ -73,6 +76,9 @@ sequences.figure(
 )
 
 # %% [markdown]
+# *What to see:* letters and digits take turns; the last input is a letter of before, and its digit is the
+# answer.
+#
 # ## Chance
 #
 # The loss and the accuracy of the best answer that ignores the input, in closed form. A result without its

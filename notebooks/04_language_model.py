@@ -46,8 +46,8 @@ levels = {name: result["facts"][f"valid_{name}_perplexity"] for name in ("unigra
 learning_curve(read_metrics(place), levels=levels, title="characters of Python's language reference")
 
 # %% [markdown]
-# *What to see:* well before the end of one pass over the text the network is below the bigram, so it uses more
-# than the last character.
+# *What to see:* well before the end of one pass over the text the network is below the bigram, so it uses
+# more than the last character.
 #
 # ## Sample
 #
@@ -64,8 +64,8 @@ for temperature in (0.3, 1.0):
 #
 # ## How surprised was it?
 #
-# The loss of each character of a line, in nats. As a rule the beginnings of words are hard, and
-# their ends easy.
+# The loss of each character of a line, in nats. As a rule the beginnings of words are hard, and their ends
+# easy.
 
 # %%
 (line,) = model.score(["The import statement is a list of values"])
@@ -101,6 +101,7 @@ look(trained, "timescales", tokens=4000).figures[""]
 look(trained, "context", lengths=(1, 2, 5, 10, 20, 50, 100), targets=300).figures[""]
 
 # %% [markdown]
-# *What to see:* above, the perplexity falls steeply with the first few characters of context that are given;
-# below, what is still missing to the whole text, on a logarithmic axis, with bars of two standard errors. Where a
-# bar reaches down to the axis, the difference to the whole text is within what 300 characters can tell.
+# *What to see:* above, the perplexity falls steeply with the first few characters of context that are
+# given; below, what is still missing to the whole text, on a logarithmic axis, with bars of two standard
+# errors. Where a bar reaches down to the axis, the difference to the whole text is within what 300
+# characters can tell.

@@ -100,9 +100,9 @@ _ = axes.legend(fontsize=8, loc="center right")
 # ## Paired differences
 #
 # Seed 3 of one variant has the data order and the random draws of seed 3 of the other. So the difference is
-# taken *within* seeds, and what the seed does to both cancels. Bootstrap: draw eight of the eight differences
-# with replacement, take the mean, and again ten thousand times; the interval holds the middle 95 % of these
-# means (Efron 1979; here with the small-sample correction of Hesterberg 2015).
+# taken *within* seeds, and what the seed does to both cancels. Bootstrap: draw eight of the eight
+# differences with replacement, take the mean, and again ten thousand times; the interval holds the middle
+# 95 % of these means (Efron 1979; here with the small-sample correction of Hesterberg 2015).
 
 # %%
 one, two = by_bias.values()

@@ -64,6 +64,12 @@ print(table.table(summary.summarise(workdir.name)))
 compared = comparison.read(workdir.name)
 learning_bands(comparison.curves_of_variants(compared), chance=1 / 4, title="associative recall, one seed")
 
+# %% [markdown]
+# *What to see:* the dashed line is a guess among all four digits. A network that remembers which digits
+# were shown, but not with which letter, is right 5 times in 8: a plateau there is memory without binding.
+#
+# One sequence, at which all four are looked at below:
+
 # %%
 trained = {
     name: Run(f"{workdir.name}/members/{member.name}")
@@ -79,6 +85,9 @@ sequences.figure(
 )
 
 # %% [markdown]
+# *What to see:* tokens 1 to 6 are the letters a to f, 7 to 10 the digits 0 to 3, and 0 is the pause. Only
+# the last step is scored.
+#
 # ## What the fast weights hold
 #
 # The matrix $A$ after every step of that sequence. It is 0 at the start, and each step adds the outer
@@ -108,6 +117,10 @@ memories.attention_figure(
 )
 
 # %% [markdown]
+# *What to see:* a row asks, a column is remembered; the last row is the question. Old columns fade by
+# $\lambda$ a step. A memory that binds returns, for the letter that is asked, the states of the pair with
+# that letter.
+#
 # ## What a plastic matrix holds
 #
 # Hebb of the plastic LSTM goes from the state *before* a step to the candidate *of* the step, so it is not
@@ -121,6 +134,9 @@ memories.matrices_figure(
 )
 
 # %% [markdown]
+# *What to see:* all panels share one scale. Nothing is written at the first step, as there is no state
+# before it.
+#
 # ## Attention over past states
 #
 # Here nothing is written into a matrix; the states are kept, and the softmax weights are the trace
@@ -135,4 +151,9 @@ by_position = memories.by_position(outputs.traces[0]["attention"][:, row])
 memories.attention_figure(by_position, tokens, title="attention LSTM: to which step it turns")
 
 # %% [markdown]
-# *What to see:* the last row asks. Each row sums to 1 over the steps before it.
+# *What to see:* each row sums to 1 over the steps before it, and the last row is the question. Compare it
+# with the fast weights above: both say which past steps come back, one from a matrix and one from the
+# states themselves.
+#
+# These are single short runs. What each memory is worth, at equal parameters and over seeds, is a sweep
+# (notebook 06): `configs/sweeps/associative_recall_cells.py`.
