@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.errors import UserError
 from lstm_jax.sweep.define import Member, expand
-from lstm_jax.sweep.distributions import draw
+from lstm_jax.sweep.distributions import draw, rounded
 
 __all__ = ["Space", "space_of"]
 
@@ -49,7 +49,8 @@ def space_of(base: ConfigDict, definition: Mapping[str, Any]) -> Space:
 
     The distributions of `random` become optuna's, `normal` as its quantile between TAIL and 1 - TAIL, so that
     what is proposed at first is drawn from the distribution itself; a field of `grid` is a choice among its
-    values. `seeds`, and `count` and `seed` of `random`, are of no account: a trial trains one run.
+    values. Numbers are trained with four significant digits of what optuna proposes. `seeds`, and `count` and
+    `seed` of `random`, are of no account: a trial trains one run.
 
     Raises:
       UserError: nothing to search over, parts that are no space, or distributions that will not do.
@@ -77,7 +78,7 @@ def space_of(base: ConfigDict, definition: Mapping[str, Any]) -> Space:
 
 def _float(log: bool) -> Callable[[str, Mapping[str, Any]], Suggest]:
     def made(name: str, spec: Mapping[str, Any]) -> Suggest:
-        return lambda trial: trial.suggest_float(name, spec["low"], spec["high"], log=log)
+        return lambda trial: rounded(trial.suggest_float(name, spec["low"], spec["high"], log=log))
 
     return made
 
@@ -92,7 +93,7 @@ def _int(log: bool) -> Callable[[str, Mapping[str, Any]], Suggest]:
 def _normal(name: str, spec: Mapping[str, Any]) -> Suggest:
     def suggest(trial: Any) -> float:
         quantile = trial.suggest_float(f"{name} (quantile)", TAIL, 1 - TAIL)
-        return spec["mean"] + spec["std"] * NormalDist().inv_cdf(quantile)
+        return rounded(spec["mean"] + spec["std"] * NormalDist().inv_cdf(quantile))
 
     return suggest
 

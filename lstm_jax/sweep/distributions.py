@@ -10,12 +10,12 @@ import numpy as np
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name, lookup
 
-__all__ = ["DISTRIBUTIONS", "draw"]
+__all__ = ["DISTRIBUTIONS", "draw", "rounded"]
 
 Generator = np.random.Generator
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Four significant digits: all that a search needs, and a name that can be read."""
     return float(f"{value:.4g}")
 
@@ -27,12 +27,12 @@ def _ordered(low: float, high: float, least: float = -math.inf) -> None:
 
 def _uniform(rng: Generator, low: float, high: float) -> float:
     _ordered(low, high)
-    return _rounded(rng.uniform(low, high))
+    return rounded(rng.uniform(low, high))
 
 
 def _log_uniform(rng: Generator, low: float, high: float) -> float:
     _ordered(low, high, 0)
-    return _rounded(math.exp(rng.uniform(math.log(low), math.log(high))))
+    return rounded(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
 def _integer(rng: Generator, low: int, high: int) -> int:
@@ -47,7 +47,7 @@ def _log_integer(rng: Generator, low: int, high: int) -> int:
 
 
 def _normal(rng: Generator, mean: float, std: float) -> float:
-    return _rounded(rng.normal(mean, std))
+    return rounded(rng.normal(mean, std))
 
 
 def _choice(rng: Generator, values: list) -> Any:
