@@ -5,10 +5,11 @@
     python experiments/sweep.py --config=configs/sweeps/greff.py:temporal_order
     python experiments/sweep.py --config=configs/sweeps/greff.py:language_model
 
-Greff et al. 2017: no variant beats the vanilla LSTM significantly; without the forget gate (NFG) or the output
-activation (NOAF) it is clearly worse; coupling input and forget gate (CIFG) and leaving out the peepholes (NP) cost
-nothing. There the widths were equal; here the parameters are, each variant being as wide as the vanilla
-LSTM's 32 units (64 for the language model) pay for. The language model reads characters of Python's manuals.
+Greff et al. 2017: no variant beats the vanilla LSTM significantly; without the forget gate (NFG) or the
+output activation (NOAF) it is clearly worse; coupling input and forget gate (CIFG) and leaving out the
+peepholes (NP) cost nothing. There the widths were equal; here the parameters are, each variant being as wide
+as the vanilla LSTM's 32 units (64 for the language model) pay for. The language model reads characters of
+Python's manuals.
 """
 
 from typing import Any
