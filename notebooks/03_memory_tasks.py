@@ -57,7 +57,7 @@ sequences.figure(
 # %%
 sequences.figure(
     sequences.example(tasks.make_task("adding", length=30, epochs=1, seed=1)),
-    title="adding: a number and a mark at each step, the sum of the marked ones at the end",
+    title="adding: numbers and marks, and the sum of the marked ones",
 )
 
 # %% [markdown]

@@ -65,6 +65,7 @@ def figure(shown: Example, *, outputs: Sequence[str] = (), title: str = "") -> F
     _series(lower, steps[shown.scored], shown.targets[shown.scored], COLOURS["vermilion"], "target")
     if len(outputs):
         lower.set_yticks(range(len(outputs)), list(outputs))
+        lower.set_ylim(-0.7, len(outputs) - 0.3)
     lower.set_xlabel("time (steps); shaded where an answer is scored", fontsize=9)
     lower.set_xlim(-0.5, len(steps) - 0.5)
     lower.xaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -90,6 +91,7 @@ def _series(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, what
             marker="os^D"[number % 4], label=f"{what} {number + 1}", zorder=3,
         )  # fmt: skip
     if len(columns) > 1:
-        axes.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right", ncols=2)
+        # Above the axes: values that fill their range leave no corner free.
+        axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=len(columns))
     axes.set_ylabel(f"{what}\n(value)", fontsize=9)
     axes.margins(y=0.25)
