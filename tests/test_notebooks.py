@@ -74,7 +74,7 @@ def test_it_writes_to_a_temporary_directory_only(source):
 def test_its_texts_are_short_and_name_what_to_see(source):
     texts, code = markdown_of(source), source.read_text(encoding="utf-8")
     assert texts[0].startswith(f"# {source.stem[:2]} ")
-    assert max(len(text.split()) for text in texts) < 140
+    assert max(len(re.findall(r"\w{2,}", text)) for text in texts) < 130
     drawn = len(re.findall(r"\bfigure\(|_figure\(|\.figures\[|compared\(|_bands\(|_curve\(|subplots\(", code))
     told = sum("*What to see:*" in text for text in texts)
     assert drawn - 1 <= told, f"{drawn} figures, and {told} times what to see"
