@@ -98,7 +98,7 @@ fast = trained["fast weights"]
 states = memories.carries(fast.model, fast.params, batch.inputs)
 labels = [f"after {token}" for token in tokens]
 memories.matrices_figure(
-    states.a[:, row], labels, columns=7, what="entry of A", title="fast weights A while it reads"
+    states.a[:, row], labels, columns=4, what="entry of A", title="fast weights A while it reads"
 )
 
 # %% [markdown]
@@ -130,7 +130,7 @@ memories.attention_figure(
 plastic = trained["plastic LSTM"]
 hebb = memories.carries(plastic.model, plastic.params, batch.inputs).hebb[:, row]
 memories.matrices_figure(
-    hebb, labels, columns=7, what="entry of Hebb", title="plastic LSTM: Hebb while it reads"
+    hebb, labels, columns=4, what="entry of Hebb", title="plastic LSTM: Hebb while it reads"
 )
 
 # %% [markdown]
