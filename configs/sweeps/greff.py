@@ -44,32 +44,44 @@ def get_config(task: str = "delayed_recall") -> ConfigDict:
 def sweep(task: str = "delayed_recall") -> dict[str, Any]:
     from lstm_jax.cells.greff import ABLATIONS
 
-    config = get_config(task)
-    inputs = 2 if task == "adding" else config.model.embedding
+    widths = equal_widths(get_config(task), list(ABLATIONS))
     return {
         "list": {
             name.upper() if name != "vanilla" else name: {
                 "model.cell.options": f"variant={name}",
-                "model.hidden": (equal_width(name, config.model.hidden[0], inputs),),
+                "model.hidden": (width,),
             }
-            for name in ABLATIONS
+            for name, width in widths.items()
         },
         "seeds": 3,
         "baseline": {"variant": "vanilla"},
     }
 
 
-def equal_width(name: str, vanilla: int, inputs: int) -> int:
-    """The width at which a variant's cell has the parameters nearest to those of `vanilla` units."""
+def equal_widths(config: ConfigDict, variants: list[str]) -> dict[str, int]:
+    """For each variant the width at which the model has the parameters nearest to those of vanilla."""
     import jax
-    import numpy as np
 
-    from lstm_jax import cells
+    from lstm_jax import models, pytrees, tasks
 
-    def size(variant: str, hidden: int) -> int:
-        cell = cells.make_cell("greff", hidden=hidden, variant=variant)
-        shapes = jax.eval_shape(lambda key: cell.init(key, inputs), jax.random.key(0))
-        return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    task = tasks.make_task(**config.task.to_dict(), epochs=1, seed=1)
+    sizes = dict(vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs)
+    section = config.model.to_dict()
 
-    wanted = size("vanilla", vanilla)
-    return min(range(vanilla // 2, 2 * vanilla), key=lambda hidden: abs(size(name, hidden) - wanted))
+    def parameters(variant: str, width: int) -> int:
+        cell = section["cell"] | {"options": f"variant={variant}"}
+        model = models.make_model(**sizes, **section | {"hidden": (width,), "cell": cell})
+        return pytrees.count(jax.eval_shape(model.init, jax.random.key(0)))
+
+    (vanilla,) = section["hidden"]
+    wanted = parameters("vanilla", vanilla)
+
+    def nearest(variant: str) -> int:
+        """By halving: parameters grow with the width."""
+        low, high = vanilla // 2, 2 * vanilla
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if parameters(variant, middle) <= wanted else (low, middle)
+        return min((low, high), key=lambda width: abs(parameters(variant, width) - wanted))
+
+    return {variant: nearest(variant) for variant in variants}
