@@ -16,8 +16,21 @@ def _worth_showing(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR and not record.exc_info
 
 
+def _heard_already(record: logging.LogRecord) -> bool:
+    """False where asyncio tells of a read that failed beside the one whose error was raised to us.
+
+    orbax reads leaves at once and gathers the first failure alone; of each other asyncio logs pages when its
+    task is collected.
+    """
+    text = record.getMessage()
+    return not ("exception was never retrieved" in text and "tensorstore_spec" in text)
+
+
 def quiet_libraries() -> None:
     """Silences orbax below errors and jax below warnings. Calling it again changes nothing."""
+    tasks_logger = logging.getLogger("asyncio")
+    if _heard_already not in tasks_logger.filters:
+        tasks_logger.addFilter(_heard_already)
     absl_logger = logging.getLogger("absl")
     if _worth_showing not in absl_logger.filters:
         absl_logger.addFilter(_worth_showing)

@@ -92,7 +92,7 @@ def test_of_a_text(tmp_path):
     assert found["layer"] == [1, 1, 2, 2] and found["field"] == "c" and found["held_at"] == "mean"
     assert found["steps"] == 200 and found["largest"][0]["effect"] == max(found["effect"])
 
-    assert chosen(run, ["all"])[1].keys() == {"recall"}
+    assert chosen(run, ["all"])[1].keys() == {"recall", "confusion", "calibration"}
     with pytest.raises(UserError, match="carries no"):
         taken(run, "ablation", field="m")
     with pytest.raises(UserError, match="has 90 tokens"):

@@ -60,6 +60,7 @@ def test_paths_are_inside_and_absolute(tmp_path, monkeypatch):
         "checkpoints": "checkpoints",
         "curves": "curves.png",
         "result": "result.json",
+        "stopped": "stopped.json",
         "analysis": "analysis",
     }
     assert all(path.parent == tmp_path / "run" for path in names.values())
