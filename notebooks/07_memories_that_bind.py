@@ -78,7 +78,7 @@ trained = {
 task = trained["LSTM"].task
 batch = task.batch(task.data, "valid", 0, 0)
 names = ["?", *"abcdef", *"0123"]
-row = 0
+row = 4
 tokens = [names[int(token)] for token in batch.inputs[:, row]]
 sequences.figure(
     sequences.example(task, row=row), outputs=[*"0123"], title=f"one sequence: {' '.join(tokens)}"
