@@ -235,7 +235,8 @@ def test_a_pipe_is_answered_line_by_line(text_run, lm):
 
 
 TWICE = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background has to ignore
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # this terminal's Ctrl-C is for this process
 sys.path.insert(0, "experiments")
 import predict
