@@ -58,7 +58,6 @@ class Trainee:
     Attributes:
       state: the state as it stands.
       host: see NEW_RUN.
-      failure: why the run had to stop, or None.
 
     Raises:
       UserError: the directory is in use or another run's, or its checkpoints cannot be read.
@@ -80,11 +79,10 @@ class Trainee:
     ):
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
         self.aside, self.patience, self._on_evaluation = aside, patience, on_evaluation
-        self.failure: UserError | None = None
         # The state itself is given away to the compiled loop.
         self._like = results.shapes(distributed.local(fresh.params))
         self._best: tuple | None = None
-        self._saved, self._saved_at = -1, time.monotonic()
+        self._saved_at = time.monotonic()
         with contextlib.ExitStack() as stack:
             self.directory = RunPaths(workdir)
             with distributed.shared_fate():
