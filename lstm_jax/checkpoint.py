@@ -196,7 +196,11 @@ class _Store:
         self.directory = directory
         self._read_only = read_only
         self._damaged: set[int] = set()
+        # Several processes meet at barriers, by name: those of one store must not be taken for those of
+        # another that is saving at the same time.
+        names = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=directory.name)
         options = ocp.CheckpointManagerOptions(
+            multiprocessing_options=names,
             preservation_policy=checkpoint_managers.LatestN(keep),
             # Deletion is then one rename: a kill in the middle of it cannot leave half a checkpoint that
             # is still listed. What lies in the trash is removed at leisure.
