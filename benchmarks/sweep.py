@@ -42,13 +42,10 @@ def ours(hidden: int, members: int) -> Advance:
     """`crew.together`, or `crew.solo` for one member."""
     import jax
 
-    from lstm_jax import crew, tasks
+    from lstm_jax import crew
 
     configs = [config(hidden, seed) for seed in range(members)]
-    made = [tasks.make_task(**c.task.to_dict(), epochs=c.train.epochs, seed=c.seed) for c in configs]
-    model = crew.make_model(made[0], configs[0].model.to_dict())
-    one = members == 1
-    team = crew.solo(configs[0], made[0], model) if one else crew.together(configs, made, model)
+    team = crew.assemble(configs, *crew.prepare(configs))
     held = [team.fresh]
 
     def advance(steps: int) -> None:

@@ -5,6 +5,7 @@ initial values (of the forget bias too), learning rates and schedules, dropout r
 Everything else is a matter of shapes or of the program's text; `signature` says which runs go together.
 """
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,11 +22,21 @@ from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params, Tree
 from lstm_jax.predict.exchange import first_params
-from lstm_jax.run_directory import flat_config
+from lstm_jax.run_directory import flat_config, set_field
 from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
+from lstm_jax.tasks import make_task
 from lstm_jax.tasks.base import Task
 
-__all__ = ["Crew", "compile_run", "make_model", "signature", "solo", "together"]
+__all__ = [
+    "Crew",
+    "assemble",
+    "compile_run",
+    "make_model",
+    "prepare",
+    "signature",
+    "solo",
+    "together",
+]
 
 Sums = dict[str, Array]
 
@@ -51,6 +62,23 @@ def make_model(task: Task, section: Mapping[str, Any]) -> Model:
     return models.make_model(
         vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs, facts=task.facts, **section
     )
+
+
+def prepare(configs: Sequence[ConfigDict]) -> tuple[list[Task], Model]:
+    """The task of each run, and the model of the first, for runs that are to be trained together."""
+    sections = [config.to_dict() for config in configs]
+    epochs = configs[0].train.epochs
+    tasks = [make_task(**section["task"], epochs=epochs, seed=section["seed"]) for section in sections]
+    return tasks, make_model(tasks[0], sections[0]["model"])
+
+
+def assemble(
+    configs: Sequence[ConfigDict], tasks: Sequence[Task], model: Model, *, member_devices: int = 0
+) -> Crew:
+    """`solo` for one run, `together` for several; the arguments and errors are theirs."""
+    if len(configs) == 1:
+        return solo(configs[0], tasks[0], model)
+    return together(configs, tasks, model, member_devices=member_devices)
 
 
 def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
@@ -274,13 +302,9 @@ def _numbers(sections: Sequence[Mapping[str, Any]]) -> list[dict[str, Array]]:
 
 def _with(section: Mapping[str, Any], numbers: Mapping[str, Array]) -> dict[str, Any]:
     """The nested config with these fields replaced."""
-    found = {key: _with(value, {}) if isinstance(value, Mapping) else value for key, value in section.items()}
+    found = copy.deepcopy(dict(section))
     for name, value in numbers.items():
-        *path, last = name.split(".")
-        inner = found
-        for part in path:
-            inner = inner[part]
-        inner[last] = value
+        set_field(found, name, value)
     return found
 
 

@@ -19,7 +19,15 @@ from typing import Any
 
 from lstm_jax.errors import UserError
 
-__all__ = ["MAY_CHANGE", "RunDirectory", "RunPaths", "config_differences", "flat_config", "write_json"]
+__all__ = [
+    "MAY_CHANGE",
+    "RunDirectory",
+    "RunPaths",
+    "config_differences",
+    "flat_config",
+    "set_field",
+    "write_json",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +92,14 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[s
         if not _same(a, b):
             found[name] = tuple("(absent)" if value is _ABSENT else value for value in (a, b))
     return found  # type: ignore[return-value]
+
+
+def set_field(config: Any, name: str, value: Any) -> None:
+    """Sets the field of that dotted name in nested dicts, or in a ConfigDict, in place."""
+    *above, last = name.split(".")
+    for part in above:
+        config = config[part]
+    config[last] = value
 
 
 class RunPaths:

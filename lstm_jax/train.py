@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import distributed, results, tasks
-from lstm_jax.crew import compile_run, make_model, solo, together
+from lstm_jax import distributed, results
+from lstm_jax.crew import assemble, compile_run, prepare
 from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
 from lstm_jax.interrupts import Interrupted, Interrupts, Stopped
@@ -81,10 +81,9 @@ def run_together(
     c, alone = configs[0], len(configs) == 1
     sections = [config.to_dict() for config in configs]
     with distributed.shared_fate():
-        made = [tasks.make_task(**s["task"], epochs=c.train.epochs, seed=s["seed"]) for s in sections]
-        model = make_model(made[0], sections[0]["model"])
+        made, model = prepare(configs)
         others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
-    crew = solo(c, made[0], model) if alone else together(configs, made, model, member_devices=member_devices)
+    crew = assemble(configs, made, model, member_devices=member_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}
     with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name
+from lstm_jax.run_directory import set_field
 
 __all__ = ["check_field", "convert", "get", "parse", "with_values"]
 
@@ -83,9 +84,5 @@ def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     """A copy of `config` with other values in the dotted fields, of the types that `convert` gives."""
     changed = copy.deepcopy(config)
     for name, value in values.items():
-        *above, last = name.split(".")
-        section = changed
-        for part in above:
-            section = section[part]
-        section[last] = value
+        set_field(changed, name, value)
     return changed

@@ -36,15 +36,11 @@ def measured(jobs: Sequence[Job]) -> float:
     """
     import jax
 
-    from lstm_jax import crew, tasks
+    from lstm_jax import crew
 
     share_compiles(jobs[0].compiled)
     configs = [ConfigDict(job.config) for job in jobs]
-    epochs = configs[0].train.epochs
-    made = [tasks.make_task(**c.task.to_dict(), epochs=epochs, seed=c.seed) for c in configs]
-    model = crew.make_model(made[0], configs[0].model.to_dict())
-    one = len(jobs) == 1
-    team = crew.solo(configs[0], made[0], model) if one else crew.together(configs, made, model)
+    team = crew.assemble(configs, *crew.prepare(configs))
     which, states, windows = range(len(jobs)), team.fresh, WINDOWS
     states, sums = team.advance(which, states, windows)
     jax.block_until_ready(sums)
