@@ -3,7 +3,7 @@
     python experiments/sweep.py --config=configs/sweeps/ptb_forget_bias.py --config.task.data_dir=DIR
 
 Jozefowicz et al. 2015 (appendix, 20M parameters): a bias of 1 instead of 0 is worth about 1.5 perplexity. The
-budget here is what two CPU cores can give 60 runs: 100 units, 1 epoch of Adam, no dropout; so this is a
+budget here is what two CPU cores can give 60 runs: 64 units, 1 epoch of Adam, no dropout; so this is a
 comparison of how fast they learn. Expected: differences between biases of the size of a few perplexity.
 The word "chrono" means chrono(35), of the window of back-propagation.
 """
@@ -20,8 +20,8 @@ def get_config() -> ConfigDict:
     config.task.corpus = "ptb"
     config.task.batch = 40
     config.task.window = 35
-    config.model.hidden = (100,)
-    config.model.embedding = 100
+    config.model.hidden = (64,)
+    config.model.embedding = 64
     config.optim.learning_rate = 4e-3
     config.train.epochs = 1
     config.train.tensorboard = False
