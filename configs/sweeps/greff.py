@@ -19,17 +19,17 @@ from ml_collections import ConfigDict
 from configs import base as text
 from configs.memory import base as memory
 
-TASKS = {"delayed_recall": 30, "adding": 50, "temporal_order": 50}
+TASKS = {"delayed_recall": 50, "adding": 50, "temporal_order": 50}
 """Task -> its length."""
 
 
 def get_config(task: str = "delayed_recall") -> ConfigDict:
     if task == "language_model":
         config = text.get_config()
-        config.task.update(level="char", batch=40, window=50)
+        config.task.update(level="char", batch=20, window=50)
         config.model.update(hidden=(64,), embedding=32)
         config.optim.learning_rate = 5e-3
-        config.train.update(epochs=2, tensorboard=False)
+        config.train.update(epochs=6, tensorboard=False)
         config.evaluate.sample = 0
     else:
         config = memory.get_config(task)
