@@ -16,7 +16,7 @@ from lstm_jax.sweep.baseline import find_baseline, reference
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
-from lstm_jax.sweep.summary import better, groups, median_step
+from lstm_jax.sweep.summary import better, counted, groups, median_step
 from lstm_jax.sweep.table import failures, table
 
 
@@ -127,11 +127,16 @@ def test_nothing_is_dropped_in_silence():
     members = [*MEMBERS[:5], member("0", 6, math.nan), new]
     (group,) = groups(members)
     assert (group["counted"], group["finished"], group["members"]) == (5, 6, 7)
-    assert "5 of 7 (1 unfinished, 1 not finite)" in table([group])
+    assert "5 of 7 (1 unfinished, 1 diverged)" in table([group])
     assert failures([*MEMBERS, members[-1]]) == [
         "failed 1,5: diverged",
         "not finished, 1 of 11 members: n",
     ]
+
+
+def test_a_perplexity_beyond_all_vocabularies_has_diverged():
+    assert counted("perplexity", 9e8) == 9e8 and math.isnan(counted("perplexity", 5e156))
+    assert counted("squared_error", 5e156) == 5e156 and math.isnan(counted("squared_error", math.inf))
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def median_over_seeds(
     """(steps, median, low, high) over runs that were evaluated at steps of their own.
 
     A run that has ended, as one does that has solved its task, keeps its last value; before its first value
-    it has none.
+    it has none, and where its value is not finite.
 
     Args:
       curves: (steps, values) of each run, steps rising.
@@ -165,6 +165,7 @@ def median_over_seeds(
         if len(steps):
             at = np.searchsorted(np.asarray(steps, np.float64), grid, side="right") - 1
             row[at >= 0] = np.asarray(values, np.float64)[at[at >= 0]]
+    held[~np.isfinite(held)] = np.nan
     known = np.isfinite(held).any(axis=0)
     grid, held = grid[known], held[:, known]
     low, high = (0.0, 1.0) if band == "range" else (0.25, 0.75)

@@ -10,7 +10,7 @@ from lstm_jax.run_directory import RunPaths
 from lstm_jax.sweep.baseline import find_baseline, varying
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import over_seeds
-from lstm_jax.sweep.summary import BEST_HIGH, groups, rows
+from lstm_jax.sweep.summary import BEST_HIGH, counted, groups, rows
 
 __all__ = [
     "Comparison",
@@ -130,7 +130,7 @@ def _run(row: Mapping[str, Any], names: Sequence[str], length: str, metric: str)
         "solved": bool(done and row["solved"]),
         "solved_step": row["solved_step"] if done else None,
         "steps": row["steps"] if done else None,
-        "value": row["figures"]["test"][metric] if done else math.nan,
+        "value": counted(metric, row["figures"]["test"][metric]) if done else math.nan,
         "chance": row["chance"].get(metric) if done else None,
     }
 
@@ -160,13 +160,13 @@ def shown_variants(comparison: Comparison, most: int) -> list[str]:
 
 
 def curves(comparison: Comparison, names: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and values of the evaluations on valid of the members `names`, from their metrics.jsonl."""
-    found = {}
+    """Steps and values (see `summary.counted`) of the evaluations on valid of the members `names`."""
+    found, metric = {}, comparison.metric
     for name in names:
         path = RunPaths(comparison.paths.member(name)).metrics
         evaluated = [row for row in (read_metrics(path) if path.exists() else []) if row["kind"] == "valid"]
-        kept = [row for row in evaluated if comparison.metric in row]
-        found[name] = [row["step"] for row in kept], [row[comparison.metric] for row in kept]
+        kept = [row for row in evaluated if metric in row]
+        found[name] = [row["step"] for row in kept], [counted(metric, row[metric]) for row in kept]
     return found
 
 

@@ -20,6 +20,7 @@ from lstm_jax.sweep.statistics import bootstrap, paired, wilson
 
 __all__ = [
     "better",
+    "counted",
     "figure_of",
     "groups",
     "median_step",
@@ -28,6 +29,8 @@ __all__ = [
     "summarise",
 ]
 
+DIVERGED = 1e9
+"""Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
 BEST_HIGH = ("accuracy", "recall", "correct", "legal", "strings")
 """The metrics that are best high: shares of what is right. Everything else is best low."""
 
@@ -46,6 +49,11 @@ def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
         if name in figures:
             return name
     return next(iter(result["chance"]))
+
+
+def counted(metric: str, value: float) -> float:
+    """The value as means and figures use it: NaN where the run diverged, see DIVERGED."""
+    return math.nan if (metric == "perplexity" and value >= DIVERGED) or not math.isfinite(value) else value
 
 
 def figure_of(result: Mapping[str, Any], metric: str, split: str = "test") -> float:
@@ -105,8 +113,12 @@ def _metric(members: Sequence[Mapping[str, Any]], wanted: str) -> str:
 
 
 def _values(group: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
-    """Seed -> the metric on test, of the finished ones where it is finite."""
-    done = {row["seed"]: row["figures"]["test"][metric] for row in group if row["status"] == "finished"}
+    """Seed -> the metric on test, of the finished ones that did not diverge."""
+    done = {
+        row["seed"]: counted(metric, row["figures"]["test"][metric])
+        for row in group
+        if row["status"] == "finished"
+    }
     return {seed: value for seed, value in done.items() if math.isfinite(value)}
 
 
@@ -123,7 +135,7 @@ def groups(
 
     Returns:
       In the order of the members: {"labels", "metric", "members" (all), "finished", "failed", "counted" (the
-      finished ones whose metric is finite: what the mean is over), "solved" (of the finished and the failed,
+      finished ones that did not diverge: what the mean is over), "solved" (of the finished and the failed,
       which count as not solved; None where the task has no criterion), "solved_low", "solved_high" (Wilson's
       95 % interval of the share), "median_step" (None: never), "mean", "low", "high" (of the metric on test;
       95 % bootstrap interval, see statistics.py), "median", "best", "compared_with" (labels; None where there

@@ -51,7 +51,7 @@ def _counted(group: Group) -> str:
     why = {
         "failed": group["failed"],
         "unfinished": group["members"] - group["finished"] - group["failed"],
-        "not finite": group["finished"] - group["counted"],
+        "diverged": group["finished"] - group["counted"],
     }
     lost = ", ".join(f"{count} {what}" for what, count in why.items() if count)
     return f"{text} ({lost})" if lost else text
