@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
 def sweep() -> dict[str, Any]:
     return {
         "grid": {
-            "model.cell.forget_bias": [0, 1, 2, 3, "chrono({task.length})"],
+            "model.cell.forget_bias": [0, 1, 2, 3, "uniform", "chrono({task.length})"],
             "task.length": [20, 50, 100],
         },
         "seeds": 5,
