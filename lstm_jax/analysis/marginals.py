@@ -1,5 +1,6 @@
 """The metric against each field of a sweep, the other fields pooled."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from lstm_jax.analysis.variants import draw_chance, share_axis
 __all__ = ["Panel", "marginals"]
 
 ACROSS = 3
+ROOM, NARROW = 40, 27
+"""Characters of ticks that stand side by side between the ends of a panel; of one of three in a row."""
 
 
 class Panel(NamedTuple):
@@ -59,7 +62,7 @@ def marginals(
         )  # fmt: skip
         _draw_means(axes, places, panel.means)
         tidy(axes)
-        turned = sum(len(text) for _, text in scale.ticks) > 26
+        turned = _collide(scale.ticks, NARROW if across == ACROSS else ROOM)
         axes.set_xticks(
             [place for place, _ in scale.ticks], [text for _, text in scale.ticks],
             rotation=40 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor",
@@ -75,6 +78,12 @@ def marginals(
         axes.set_visible(False)
     headline(figure, title)
     return figure
+
+
+def _collide(ticks: Sequence[tuple[float, str]], room: int) -> bool:
+    """Whether neighbours among the ticks would touch, each standing below its place."""
+    pairs = itertools.pairwise(ticks)
+    return any((len(a) + len(b)) / 2 + 1 > room * (after - place) for (place, a), (after, b) in pairs)
 
 
 def _draw_means(
