@@ -32,6 +32,7 @@ def make(**changes):
 
 
 PLAIN = make()
+SIGMOID = make(episode_gates="sigmoid")
 
 
 def drawn(model, seed=1):
@@ -52,8 +53,8 @@ def run(model, params, tokens=TOKENS, **options):
     return compiled(model)(params, tokens, model.carry(params, tokens.shape[1]), **options)
 
 
-def by_the_paper(p, tokens, episodes):
-    """Kumar 2016, section 3, of one sequence: logits [O], gates [episodes][sentence]."""
+def by_the_paper(p, tokens, episodes, form):
+    """Kumar 2016, section 3, of one sequence: logits [O], gates [episodes][sentence]; softmax: Xiong 2016."""
 
     def gru(part, x, h):
         return oracles.ORACLES["gru"](p[part], {"h": h}, x)[1]
@@ -73,12 +74,17 @@ def by_the_paper(p, tokens, episodes):
         q = gru("words", p["embedding"][word], q)
     a, m, gates = p["attention"], q, []
     for _ in range(episodes):
-        e, row = np.zeros(H), []
+        row = []
         for c in facts:
             z = [*c, *m, *q, *(c * q), *(c * m), *abs(c - q), *abs(c - m), c @ a["w_b"] @ q, c @ a["w_b"] @ m]
-            g = oracles.sigmoid(np.tanh(np.array(z) @ a["w_1"] + a["b_1"]) @ a["w_2"] + a["b_2"])
+            row.append(np.tanh(np.array(z) @ a["w_1"] + a["b_1"]) @ a["w_2"])
+        if form == "sigmoid":
+            row = [oracles.sigmoid(g + a["b_2"]) for g in row]
+        else:
+            row = [np.exp(g) / sum(np.exp(other) for other in row) for g in row]
+        e = np.zeros(H)
+        for c, g in zip(facts, row, strict=True):
             e = g * gru("episode", c, e) + (1 - g) * e
-            row.append(g)
         m = gru("memory", e, m)
         gates.append(row)
     return gru("answer", q, m) @ p["head"]["w"] + p["head"]["b"], gates
@@ -88,16 +94,17 @@ def doubled(tree):
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("episodes", [1, 3])
-def test_equals_the_paper(episodes):
-    model = make(episodes=episodes)
+def test_equals_the_paper(episodes, form):
+    model = make(episodes=episodes, episode_gates=form)
     params = drawn(model)
     out = run(model, params)
     assert out.logits.shape == (T, B, O) and out.hidden.shape == (T, B, H) and out.carry == ()
     attention = out.traces[1]["attention"]
     assert attention.shape == (T, B, episodes)
     for n, story in enumerate(STORIES):
-        logits, gates = by_the_paper(doubled(params), story, episodes)
+        logits, gates = by_the_paper(doubled(params), story, episodes, form)
         for t in range(T):  # the same answer at every step
             np.testing.assert_allclose(out.logits[t, n], logits, rtol=1e-4, atol=1e-5)
         end = story.index(MARK)
@@ -140,15 +147,20 @@ def test_sequences_do_not_meet():
 
 def test_the_question_is_read_from_a_state_of_zeros():
     """With all gates shut the story does not matter."""
-    model = PLAIN
+    model = SIGMOID
     params = drawn(model)
     params["attention"] |= {"b_2": jnp.array(-1e4)}
     other = TOKENS.at[0, 0].set(6)
     np.testing.assert_array_equal(run(model, params, other).logits, run(model, params).logits)
 
 
-def test_every_parameter_learns():
-    model = PLAIN
+def test_softmax_gates_share_one_attention_and_read_no_story_where_there_is_none():
+    attention = run(PLAIN, drawn(PLAIN)).traces[1]["attention"].sum(0)
+    np.testing.assert_allclose(attention, [[1, 1, 1], [1, 1, 1], [0, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [PLAIN, SIGMOID], ids=["softmax", "sigmoid"])
+def test_every_parameter_learns(model):
     params = drawn(model)
 
     def loss(params):
@@ -225,6 +237,7 @@ def test_a_task_without_questions_is_refused():
         (dict(vocab=None, input_dim=3), "reads tokens"),
         (dict(tied=True), "set it to False"),
         (dict(episodes=0), "positive whole number of passes"),
+        (dict(episode_gates="sigmoyd"), "did you mean .sigmoid."),
         (dict(question_end=V), "none of the 9 tokens"),
         (dict(dropout={"zoneout_cell": 0.1}), "dropout.zoneout_cell=0.1"),
         (dict(dropout={"imput": 0.1}), "did you mean 'input'"),

@@ -35,9 +35,9 @@ MODELS: dict[str, Callable[..., Model]] = {
 """name -> the model's factory; its keyword arguments are the config section `model` minus `name`."""
 
 UNREAD: dict[str, frozenset[str]] = {
-    "recurrent": frozenset({"episodes", "directions", "pooling"}),
+    "recurrent": frozenset({"episodes", "episode_gates", "directions", "pooling"}),
     "dynamic_memory": frozenset({"directions", "pooling"}),
-    "classifier": frozenset({"episodes"}),
+    "classifier": frozenset({"episodes", "episode_gates"}),
 }
 """The fields of that section which mean nothing to a model: left out at their default, refused at another."""
 

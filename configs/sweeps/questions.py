@@ -1,0 +1,31 @@
+"""Questions about a small world: episodic attention over sentences against the LSTM.
+
+    python experiments/sweep.py --config=configs/sweeps/questions.py
+
+Kumar et al. 2016 (the dynamic memory network), questions in the manner of bAbI (Weston et al. 2015): one, two
+and three supporting facts, yes or no, counting; stories of 6 sentences, about 128,000 parameters each.
+Expected: attention solves what asks for one fact, where the LSTM stays near the guess of the last place told.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs.memory import questions
+from lstm_jax.tasks.questions import KINDS
+
+
+def get_config() -> ConfigDict:
+    return questions.get_config()
+
+
+def sweep() -> dict[str, Any]:
+    return {
+        "list": {
+            "LSTM": {"model.name": "recurrent", "model.hidden": (160,)},
+            "dynamic memory": {"model.name": "dynamic_memory", "model.hidden": (64,)},
+        },
+        "grid": {"task.kind": list(KINDS)},
+        "seeds": 3,
+        "baseline": {"variant": "LSTM"},
+    }
