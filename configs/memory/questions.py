@@ -5,7 +5,7 @@
 
 A dynamic memory network (Kumar et al. 2016), or an LSTM of as many parameters. Chance is 1/6 right and ln 6
 = 1.792 nats (one, two, three), 1/2 (yes_no), 0.67 (counting, 6 sentences); solved is 95 % right. The bAbI
-tasks of 10,000 questions leave an LSTM 36 % wrong on average, a memory network 4 to 7 %.
+tasks of 10,000 questions leave an LSTM 36 % wrong on average, an end-to-end memory network 4 %.
 """
 
 from ml_collections import ConfigDict

@@ -55,7 +55,7 @@ def _relevance(params: Params, c: Array, m: Array, q: Array) -> Array:
 
 
 def _gates(form: str, relevance: Array, tells: Array) -> Array:
-    """[T, B] in [0, 1], 0 but where a sentence ends (tells [T, B]); of softmax their sum is 1, or 0 of none."""
+    """[T, B] in [0, 1], 0 but where a sentence ends (tells [T, B]); of softmax their sum is 1, or 0."""
     if form == "sigmoid":
         return jnp.where(tells, jax.nn.sigmoid(relevance), 0.0)
     least = jnp.finfo(relevance.dtype).min  # not -inf: of a story without sentences all are masked
