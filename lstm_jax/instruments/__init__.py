@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.ablation import ABLATION
 from lstm_jax.instruments.answers import CALIBRATION, CONFUSION
+from lstm_jax.instruments.attention import ATTENTION
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.context import CONTEXT
 from lstm_jax.instruments.frequency import FREQUENCY
@@ -53,6 +54,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     "frequency": FREQUENCY,
     "ablation": ABLATION,
     "recall": RECALL,
+    "attention": ATTENTION,
     "confusion": CONFUSION,
     "calibration": CALIBRATION,
 }
