@@ -4,6 +4,7 @@
 
 Chance, by position alone, is 1.3 nats and no closing bracket sure; solved is the right kind for 99 % of
 them, with more than 0.8 of the probability.
+Expected: solved after 400 steps (12,800 strings), 5 s of training.
 """
 
 from ml_collections import ConfigDict

@@ -105,7 +105,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
 def _misfit(run: Run) -> str | None:
     if _kind(run):
         return None
-    has = "the model dynamic_memory, the cell attention_lstm and a classifier with pooling=attention have"
+    has = "the model dynamic_memory, the cell attention_lstm and a classifier with pooling=attention do"
     return f"the {kind_of(run)} turns no attention on anything: {has}"
 
 
