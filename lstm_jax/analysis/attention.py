@@ -53,7 +53,7 @@ def stories_figure(stories: Sequence[Story], *, title: str = "") -> Figure:
     for axes, story in zip(panels, stories, strict=True):
         passes = np.shape(story.gates)[1]
         image = axes.imshow(
-            story.gates, cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest"
+            story.gates, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest"
         )
         axes.set_yticks(range(len(story.sentences)), story.sentences, fontsize=8)
         axes.set_xticks(range(passes), [str(number + 1) for number in range(passes)], fontsize=8)
