@@ -92,7 +92,7 @@ def test_of_a_text(tmp_path):
     assert found["layer"] == [1, 1, 2, 2] and found["field"] == "c" and found["held_at"] == "mean"
     assert found["steps"] == 200 and found["largest"][0]["effect"] == max(found["effect"])
 
-    assert chosen(run, ["all"])[1].keys() == {"recall", "confusion", "calibration"}
+    assert chosen(run, ["all"])[1].keys() == {"recall", "attention", "confusion", "calibration"}
     with pytest.raises(UserError, match="carries no"):
         taken(run, "ablation", field="m")
     with pytest.raises(UserError, match="has 90 tokens"):
@@ -109,6 +109,7 @@ def test_of_a_memory_task(tmp_path):
     found = taken(run, "ablation", tokens=28)
     assert len(found["effect"]) == 7 and found["steps"] == 4  # one scored step in each of 4 sequences of 7
     left = chosen(run, ["all"])[1]
+    assert "turns no attention" in left.pop("attention")
     assert left.keys() == {"context", "perturbation", "frequency"}
     assert all(reason.startswith("it needs a text") for reason in left.values())
     with pytest.raises(UserError, match="needs a text"):
