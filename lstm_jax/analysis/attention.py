@@ -29,6 +29,11 @@ class Story(NamedTuple):
     answer: str
     said: str
 
+    @property
+    def outcome(self) -> str:
+        """What the network said, and what it should have said where that is something else."""
+        return self.said if self.said == self.answer else f"{self.said} (wrong: {self.answer})"
+
 
 def stories_figure(stories: Sequence[Story], *, title: str = "") -> Figure:
     """Sentences from top to bottom, passes from left to right, a panel for each story.
@@ -58,11 +63,9 @@ def stories_figure(stories: Sequence[Story], *, title: str = "") -> Figure:
         axes.set_yticks(range(len(story.sentences)), story.sentences, fontsize=8)
         axes.set_xticks(range(passes), [str(number + 1) for number in range(passes)], fontsize=8)
         axes.tick_params(length=0)
-        right = story.said == story.answer
-        outcome = story.said if right else f"{story.said} (wrong: {story.answer})"
         axes.set_title(
-            f"{story.question}  {outcome}", fontsize=9, loc="left", pad=3,
-            color="black" if right else COLOURS["vermilion"],
+            f"{story.question}  {story.outcome}", fontsize=9, loc="left", pad=3,
+            color="black" if story.said == story.answer else COLOURS["vermilion"],
         )  # fmt: skip
     panels[-1].set_xlabel("pass over the story", fontsize=9)
     bar = drawing.colorbar(image, ax=panels, pad=0.02, fraction=0.04, aspect=30)

@@ -46,8 +46,7 @@ def _stories(run: Run, options: Options) -> Reading:
     for story in found:
         for sentence, row in zip(story.sentences, story.gates, strict=True):
             lines.append(f"  {' '.join(f'{gate:.2f}' for gate in row)}  {sentence}")
-        wrong = "" if story.said == story.answer else f" (wrong: {story.answer})"
-        lines.append(f"{story.question} {story.said}{wrong}")
+        lines.append(f"{story.question} {story.outcome}")
     figure = attention.stories_figure(found, title=f"{run.paths.root.name}: attention ({options.split})")
     return Reading({"": figure}, {"stories": [story._asdict() for story in found]}, lines)
 
