@@ -20,10 +20,10 @@ def get_config() -> ConfigDict:
 
 
 def sweep() -> dict[str, Any]:
+    models = {"LSTM": questions.get_config("lstm").model, "dynamic memory": questions.get_config().model}
     return {
         "list": {
-            "LSTM": {"model.name": "recurrent", "model.hidden": (160,)},
-            "dynamic memory": {"model.name": "dynamic_memory", "model.hidden": (64,)},
+            name: {"model.name": model.name, "model.hidden": model.hidden} for name, model in models.items()
         },
         "grid": {"task.kind": list(KINDS)},
         "seeds": 3,
