@@ -381,6 +381,33 @@ def test_a_person_types(driver, address, view, tmp_path):
     assert {url.split("/")[2] for url in requests(driver)} == {address.split("/")[2]}
 
 
+def test_what_is_typed_during_a_read_is_not_said_to_be_read(driver, address):
+    """The answer to "the" is held back until "the cat" stands in the box: it is still an answer to "the"."""
+    resize(driver, 1400)
+    driver.get(address)
+    typed(driver, "")
+    hold = """
+        const answered = arguments[0], text = document.getElementById("text"), told = [], real = window.fetch;
+        const typed = (value) => (text.value = value, text.dispatchEvent(new Event("input")));
+        new MutationObserver(() => {
+            const shown = [...document.querySelectorAll(".token .word")].map((word) => word.textContent);
+            told.push([Number(document.body.dataset.read), shown.slice(0, -1).join(" ").length]);
+            if (told.at(-1)[1] === 7) answered(told);
+        }).observe(document.body, { attributes: true });
+        window.fetch = async (...asked) => {
+            const answer = await real(...asked), found = await answer.json();
+            window.fetch = real;
+            typed("the cat");
+            return { status: answer.status, json: async () => found };
+        };
+        typed("the");
+    """
+    driver.set_script_timeout(600)
+    told = driver.execute_async_script(hold)
+    assert told[-1] == [7, 7]
+    assert all(read == shown for read, shown in told), told
+
+
 def test_a_browser_says_what_the_server_refuses(driver, address):
     resize(driver, 1400)
     driver.get(address)

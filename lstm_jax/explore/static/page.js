@@ -20,6 +20,7 @@ async function read() {
     return;
   }
   state.busy = true;
+  const asked = {};
   const slow = setTimeout(
     () => say(`reading… ${state.answered ? "a longer text takes some seconds the first time" : "the first answer takes some seconds"}`),
     400,
@@ -27,7 +28,7 @@ async function read() {
   try {
     do {
       state.again = false;
-      const asked = { text: text.value };
+      asked.text = text.value;
       if (language) Object.assign(asked, { layer: Number(at("layer").value), order: at("order").value });
       const answer = await fetch("read", {
         method: "POST",
@@ -48,7 +49,7 @@ async function read() {
   } finally {
     clearTimeout(slow);
     state.busy = false;
-    document.body.dataset.read = text.value.length; // how much of it is on the page
+    document.body.dataset.read = asked.text.length; // of what stands on the page; more may have been typed since
   }
 }
 
