@@ -32,7 +32,8 @@ def test_gates_are_told_from_candidates_and_states():
         "n": 3 * between,
         "zero": 0 * between,
     }
-    assert saturation.sigmoid_gates(trace | {"matrix": between[..., None]}) == ["f", "o"]
+    others = {"matrix": between[..., None], "attention": between}  # of the slots of a memory, not of units
+    assert saturation.sigmoid_gates(trace | others) == ["f", "o"]
 
 
 def test_the_figure_has_a_point_a_unit(tmp_path):

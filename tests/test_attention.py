@@ -54,6 +54,9 @@ def test_an_attention_lstm_shows_its_past(tmp_path):
     assert reading.values["inputs"] and weights.shape == (len(reading.values["inputs"]),) * 2
     np.testing.assert_allclose(weights.sum(1)[1:], 1, rtol=1e-5)
     assert not np.triu(weights).any() and list(reading.figures) == ["layer1"]
+    # It is of slots, however many: no gate of units beside the gates, nor sorted by their time scales.
+    gates = instruments.look(predict.Run(directory), "gates").values["layers"][0]
+    assert {"i", "f", "g", "o", "c"} <= set(gates) and "attention" not in gates
 
 
 def test_a_classifier_shows_the_words_that_its_answer_is_the_mean_of(tmp_path):

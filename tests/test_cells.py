@@ -114,6 +114,14 @@ def test_equals_its_oracle(case):
     start = state(cell, params)
     carry, ys, trace = step_loop.run(cell, params, inputs(), start)
     assert_close((carry._asdict(), ys, trace), by_oracle(case, params, start, inputs()))
+    check_memory_follows_from_trace(trace)
+
+
+def check_memory_follows_from_trace(trace):
+    """c = f c_before + i g, from the trace alone: what time scales and ablations take its names to mean."""
+    if {"i", "f", "g", "c"} <= set(trace):
+        i, f, g, c = (np.asarray(trace[name], np.float64) for name in "ifgc")
+        np.testing.assert_allclose(c[1:], f[1:] * c[:-1] + i[1:] * g[1:], rtol=1e-4, atol=1e-5)
 
 
 @each_case
@@ -609,6 +617,7 @@ def test_zoneout_equals_its_oracle(case, rates, training):
     else:
         kept = {field: np.full((T, B, H), rate) for field, rate in used.items()}
     assert_close((carry._asdict(), ys, trace), by_oracle(case, params, start, inputs(), kept))
+    check_memory_follows_from_trace(trace)
 
 
 @pytest.mark.parametrize("name", ["gru", "elman"])
@@ -700,3 +709,6 @@ def test_zoneout_refuses_what_it_cannot_zone_out():
     params = doubled.init(jax.random.key(0), D)
     with pytest.raises(UserError, match="output of cell 'doubled' is not h"):
         step_loop.run(cells.zoneout(doubled, 0.0, 0.5), params, inputs())
+    cell, params = build("slstm")
+    with pytest.raises(UserError, match="memory of cell 'slstm' is not its c by itself; set zoneout_cell to 0"):
+        step_loop.run(cells.zoneout(cell, 0.5), params, inputs())

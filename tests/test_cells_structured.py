@@ -127,13 +127,23 @@ def test_on_lstm_master_gates_are_ordered():
     assert (np.diff(rise) >= 0).all() and (np.diff(fall) <= 0).all()
     np.testing.assert_array_equal(rise[..., ::2], rise[..., 1::2])
     np.testing.assert_array_equal(fall[..., ::2], fall[..., 1::2])
-    assert (rise > 0).all() and (rise <= 1 + 1e-6).all() and (fall >= -1e-6).all() and (fall < 1).all()
+    assert (rise > 0).all() and (rise <= 1).all() and (fall >= 0).all() and (fall < 1).all()
     np.testing.assert_allclose(rise[..., -1], 1.0, atol=1e-6)
     np.testing.assert_allclose(fall[..., -1], 0.0, atol=1e-6)
     assert len(np.unique(rise[0, 0].round(5))) == H // 2
     # What the gates are let between: f^ >= F (1 - I) + F I f, and a unit's two shares stay within 0 and 1.
     for gate in ("f", "i"):
         assert (np.asarray(trace[gate]) <= 1 + 1e-6).all() and (np.asarray(trace[gate]) >= -1e-6).all()
+
+
+def test_on_lstm_gates_are_within_0_and_1_whatever_the_sums_round_to():
+    """The cumulative sum of a softmax over 100 levels ends at 1.0000002 as often as not."""
+    cell = cells.on_lstm(100, chunk=1)
+    params = cell.init(jax.random.key(0), D)
+    _, _, trace = step_loop.run(cell, params, inputs())
+    for name in ("f", "i", "f_master", "i_master"):
+        gate = np.asarray(trace[name])
+        assert gate.min() >= 0 and gate.max() <= 1, name
 
 
 @pytest.mark.parametrize(("hidden", "chunk"), [(1150, 10), (200, 10), (9, 3), (7, 1), (8, 4), (2, 1)])

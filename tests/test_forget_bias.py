@@ -173,6 +173,9 @@ def test_a_value_for_each_layer():
         ("1 2", "is not of the form"),
         ("chrono(9", "is not of the form"),
         (None, "None is no value"),
+        (float("nan"), "nan is not finite"),
+        ([math.inf, 1], "inf is not finite"),
+        (np.array([0.0, -math.inf]), "is not finite"),
     ],
 )
 def test_a_bad_spec_is_refused_with_what_is_allowed(spec, message):

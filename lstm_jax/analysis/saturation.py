@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.gates import in_order
+from lstm_jax.analysis.gates import in_order, of_units
 from lstm_jax.analysis.style import COLOURS, WIDTH, layer_colour, new_figure, tidy
 from lstm_jax.notation import Array
 
@@ -30,9 +30,8 @@ def sigmoid_gates(trace: Mapping[str, Array]) -> list[str]:
     """
     return [
         name
-        for name, value in in_order(trace).items()
+        for name, value in of_units(trace).items()
         if name not in ("g", "c")
-        and value.ndim == 3
         and float(jnp.min(value)) >= 0.0
         and 0.0 < float(jnp.max(value)) <= 1.0
     ]

@@ -187,7 +187,8 @@ def parse(spec: ForgetBias, layer: int = 0, layers: int = 1) -> Form:
       layers: L.
 
     Raises:
-      UserError: an unknown form, bad arguments, or as many values as there are not layers.
+      UserError: an unknown form, bad arguments, a number that is not finite, or as many values as there are
+        not layers.
     """
     if isinstance(spec, str):
         spec = split_outside_parentheses(spec)
@@ -207,7 +208,14 @@ def parse(spec: ForgetBias, layer: int = 0, layers: int = 1) -> Form:
         return Form(spec)
     if spec is None:
         raise UserError(f"forget_bias None is no value; allowed: a number, {', '.join(FORMS)}, or a function")
+    if isinstance(spec, int | float | np.ndarray | np.generic):  # an array of jax's may be traced
+        _need_finite(spec, spec)
     return constant(jnp.asarray(spec))
+
+
+def _need_finite(value: Any, shown: Any) -> None:
+    if not np.all(np.isfinite(value)):
+        raise UserError(f"forget_bias {shown!r} is not finite; try 1, or a large number such as 20")
 
 
 def _parse_text(text: str, layer: int, layers: int) -> Form:
@@ -216,8 +224,7 @@ def _parse_text(text: str, layer: int, layers: int) -> Form:
     except ValueError:
         call = parse_call(text, "forget_bias")
         return lookup(FORMS, call.name, "forget_bias")(call, layer, layers)
-    if not np.isfinite(value):
-        raise UserError(f"forget_bias {text!r} is not finite; try 1, or a large number such as 20")
+    _need_finite(value, text)
     return constant(value)
 
 

@@ -69,7 +69,8 @@ def on_lstm(
         (z, z_master), (r, r_master) = z, r
         i, f, g, o = lstm_gates(z + r)
         rise, fall = (
-            jnp.repeat(jnp.cumsum(jax.nn.softmax(a, axis=-1), axis=-1), size, axis=-1)
+            # Rounded sums end a little above 1, where F would grow the memory and I be below 0.
+            jnp.repeat(jnp.minimum(jnp.cumsum(jax.nn.softmax(a, axis=-1), axis=-1), 1.0), size, axis=-1)
             for a in split_gates(z_master + r_master)
         )
         f_master, i_master = rise, 1.0 - fall

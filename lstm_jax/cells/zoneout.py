@@ -29,13 +29,17 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
     Bernoulli, one for each step, sequence and unit, drawn in `prepare`: h is computed from the new c
     before that is mixed (Krueger 2017). With key None d is its expectation, the rate. y is the mixed h.
 
+    The trace has the gates as they act on c, which time scales follow from: d_c + (1 - d_c) f as f, and
+    (1 - d_c) i as i.
+
     Args:
       cell: a cell whose carry has a field "h" that is also its y, and a field "c" where cell_rate is used.
       cell_rate: probability for c, in [0, 1]; may be traced.
       hidden_rate: probability for h, in [0, 1]; may be traced.
 
     Raises:
-      UserError: a bad rate; when run, a cell without the field, or whose y is not its h.
+      UserError: a bad rate; when run, a cell without the field, whose y is not its h, or whose memory is not
+        its c by itself (sLSTM).
     """
     rates = {}
     if not rate_is_zero(cell_rate, "zoneout cell"):
@@ -68,6 +72,17 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
         new, y, trace = cell.update(params, carry, inner, r)
         if "h" in rates and y is not new.h:
             raise UserError(f"zoneout: the output of cell {cell.name!r} is not h; set zoneout_hidden to 0")
+        if "c" in rates:
+            if trace.get("c", new.c) is not new.c:
+                raise UserError(
+                    f"zoneout: the memory of cell {cell.name!r} is not its c by itself; set zoneout_cell to 0"
+                )
+            acting = {
+                name: _mix(cell_rate, keep.get("c"), jnp.full_like(trace[name], kept), trace[name])
+                for name, kept in (("f", 1.0), ("i", 0.0))
+                if name in trace
+            }
+            trace = {**trace, **acting}
         mixed = {
             field: _mix(rate, keep.get(field), getattr(carry, field), getattr(new, field))
             for field, rate in rates.items()

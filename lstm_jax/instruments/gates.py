@@ -25,12 +25,13 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     unit = unit_of(run)
     figures, layers = {}, []
     for index, (trace, scale) in enumerate(zip(traces, scales, strict=True)):
-        flat = {name: np.asarray(value)[:, 0] for name, value in trace.items() if value.ndim == 3}
+        flat = {name: np.asarray(value)[:, 0] for name, value in gates.of_units(trace).items()}
         order = None if scale is None else np.argsort(scale, kind="stable")
         title = f"{run.paths.root.name}, layer {index + 1}"
-        figures[f"layer{index + 1}"] = gates.figure(
-            flat, sequence.labels, order=order, scale=scale, unit=unit, title=title
-        )
+        if flat:
+            figures[f"layer{index + 1}"] = gates.figure(
+                flat, sequence.labels, order=order, scale=scale, unit=unit, title=title
+            )
         row: dict[str, Any] = {name: {"mean_by_step": value.mean(1)} for name, value in flat.items()}
         layers.append(row | {"time_scale": scale, "order": order})
     values = {"inputs": sequence.labels, "unit": unit, "layers": layers}
@@ -39,7 +40,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
 
 
 def _misfit(run: Run) -> str | None:
-    if all(run.traced):
+    if any(map(gates.of_units, run.traced)):
         return None
     return f"the {kind_of(run)} has no gates at all"
 

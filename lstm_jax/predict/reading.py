@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.analysis.gates import of_units
 from lstm_jax.corpora import Vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Params
@@ -118,7 +119,7 @@ class Reader:
             ranks = 1 + jnp.sum(logits > own, axis=1, dtype=jnp.int32)
             probabilities, expected = jax.lax.top_k(jax.nn.softmax(logits), top)
             traces = tuple(
-                {name: value[:, 0] for name, value in trace.items() if value.ndim == 3 and self.traced}
+                {name: value[:, 0] for name, value in of_units(trace).items() if self.traced}
                 for trace in outputs.traces
             )
             found = (cross_entropy(logits, targets), ranks, expected, probabilities, traces)

@@ -65,6 +65,10 @@ def zoned_out(step, kept):
             new[field] = d * carry[field] + (1 - d) * new[field]
         if "c" in trace:
             trace = {**trace, "c": new["c"]}
+        if "c" in kept:  # c' = (d + (1 - d) f) c + (1 - d) i g
+            d = kept["c"]
+            gates = {"f": lambda f: d + (1 - d) * f, "i": lambda i: (1 - d) * i}
+            trace |= {name: gates[name](trace[name]) for name in gates if name in trace}
         return new, new["h"] if "h" in kept else y, trace
 
     return zoned
