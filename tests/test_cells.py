@@ -710,5 +710,7 @@ def test_zoneout_refuses_what_it_cannot_zone_out():
     with pytest.raises(UserError, match="output of cell 'doubled' is not h"):
         step_loop.run(cells.zoneout(doubled, 0.0, 0.5), params, inputs())
     cell, params = build("slstm")
-    with pytest.raises(UserError, match="memory of cell 'slstm' is not its c by itself; set zoneout_cell to 0"):
+    with pytest.raises(
+        UserError, match="memory of cell 'slstm' is not its c by itself; set zoneout_cell to 0"
+    ):
         step_loop.run(cells.zoneout(cell, 0.5), params, inputs())

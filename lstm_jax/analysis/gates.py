@@ -44,14 +44,12 @@ def in_order(trace: Mapping[str, T]) -> dict[str, T]:
     return {name: trace[name] for name in [*first, *(name for name in trace if name not in _ORDER)]}
 
 
-def of_units(trace: Mapping[str, T]) -> dict[str, T]:
+def of_units(trace: Mapping[str, Any]) -> dict[str, Any]:
     """What a layer's trace, name -> [T, B, ...], tells of its units one by one: [T, B, H], by name, in order.
 
     Neither matrices are that, nor `attention`, whose last axis is the slots of a memory.
     """
-    return {
-        name: value for name, value in in_order(trace).items() if np.ndim(value) == 3 and name != "attention"
-    }
+    return {name: value for name, value in in_order(trace).items() if value.ndim == 3 and name != "attention"}
 
 
 def shown_token(token: str) -> str:

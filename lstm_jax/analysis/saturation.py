@@ -31,9 +31,7 @@ def sigmoid_gates(trace: Mapping[str, Array]) -> list[str]:
     return [
         name
         for name, value in of_units(trace).items()
-        if name not in ("g", "c")
-        and float(jnp.min(value)) >= 0.0
-        and 0.0 < float(jnp.max(value)) <= 1.0
+        if name not in ("g", "c") and float(jnp.min(value)) >= 0.0 and 0.0 < float(jnp.max(value)) <= 1.0
     ]
 
 
