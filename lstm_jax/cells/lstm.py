@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, split_gates
@@ -103,17 +103,11 @@ def lstm(
       UserError: a bad forget_bias, activation, init or hidden.
     """
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
-    name, update = "lstm", lstm_update
+    name, update = cell_name("lstm", (gate_activation, activation)), lstm_update
     if (gate_activation, activation) != ("sigmoid", "tanh"):
         squash, bend = activation_function(gate_activation), activation_function(activation)
-        # Another name, for a backend that has the equations of "lstm" itself (cuDNN) has not these.
-        name = f"lstm({_word(gate_activation)}, {_word(activation)})"
 
         def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
             return lstm_state(carry, *lstm_gates(z + r, squash, bend), bend)
 
     return gated(name, hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
-
-
-def _word(activation: Activation) -> str:
-    return activation if isinstance(activation, str) else getattr(activation, "__name__", "a function")
