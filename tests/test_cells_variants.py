@@ -15,6 +15,7 @@ from lstm_jax.cells.greff import ABLATIONS
 from lstm_jax.cells.multi_timescale import RECIPE
 from lstm_jax.cells.ur_lstm import refined
 from lstm_jax.errors import UserError
+from lstm_jax.unroll.properties import values_and_gradients
 from tests import oracles, step_loop
 from tests.oracles.frame import BENT
 
@@ -82,16 +83,45 @@ def test_a_function_is_an_activation_and_an_unknown_name_is_none():
 BENDING = [n for n, f in cells.CELLS.items() if "activation" in inspect.signature(f).parameters]
 
 
+def bent(name):
+    """The cell with other functions than its usual ones, and all its options."""
+    options = {"activation": "softsign"}
+    if "gate_activation" in inspect.signature(cells.CELLS[name]).parameters:
+        options["gate_activation"] = "hard_sigmoid"
+    text = ",".join(f"{option}={function}" for option, function in options.items())
+    return oracles.small(name, H, init="uniform(0.6)", options=text), oracles.facts(name).options | options
+
+
 @pytest.mark.parametrize("name", BENDING)
 def test_activations_by_name_are_those_of_the_oracle(name):
-    text, options = "activation=softsign", {"activation": "softsign"}
-    if "gate_activation" in inspect.signature(cells.CELLS[name]).parameters:
-        text, options = f"gate_activation=hard_sigmoid,{text}", {"gate_activation": "hard_sigmoid", **options}
-    cell, params = made(name, options=text)
-    start = state(cell, params)
+    cell, options = bent(name)
+    params = cell.init(KEY, D)
+    start = oracles.facts(name).valid(state(cell, params))
     carry, ys, trace = step_loop.run(cell, params, inputs(), start)
     assert_close((carry._asdict(), ys, trace), oracles.run(name, params, start, inputs(), options=options))
-    assert not np.allclose(ys, run(made(name), start)[1])
+    usual = oracles.run(name, params, start, inputs(), options=oracles.facts(name).options)
+    assert not np.allclose(ys, usual[1])
+
+
+@pytest.mark.parametrize("name", BENDING)
+def test_a_cell_with_other_functions_has_another_name_and_unknown_ones_are_refused(name):
+    factory = inspect.signature(cells.CELLS[name]).parameters
+    for option in {"activation", "gate_activation"} & set(factory):
+        usual = factory[option].default
+        assert oracles.small(name, H, **{option: usual}).name == name
+        other = oracles.small(name, H, **{option: "softsign"}).name
+        assert other.startswith(f"{name}(") and "softsign" in other
+        with pytest.raises(UserError, match="unknown activation 'tanhh': did you mean 'tanh'") as caught:
+            oracles.small(name, H, options=f"{option}=tanhh")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["gru", "on_lstm"])
+def test_the_backward_of_other_functions(name):
+    cell, _ = bent(name)
+    params = cell.init(KEY, D)
+    given = params, inputs(), state(cell, params)
+    assert_close(*(values_and_gradients(cell, *given, backend=backend) for backend in ("scan", "loop")))
 
 
 def test_the_lstm_of_no_options_is_the_program_that_it_was():
@@ -313,7 +343,6 @@ def test_multi_timescale_is_the_lstm_with_a_frozen_time_scale():
     lstm, same = made("lstm", forget_bias="timescale(3, 20)", forget_bias_trainable=False)
     jax.tree.map(np.testing.assert_array_equal, params, same)
     jax.tree.map(np.testing.assert_array_equal, run((cell, params)), run((lstm, same)))
-    assert cell.update is lstm.update
 
 
 def test_the_recipe_of_the_layers():

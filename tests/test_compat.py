@@ -1,5 +1,8 @@
 """Weights in and out: round trips, refusals that name the leaf, and any Cell inside linen.RNN."""
 
+import inspect
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ from lstm_jax import cells
 from lstm_jax.compat import linen as linen_layout
 from lstm_jax.compat import nnx as nnx_layout
 from lstm_jax.compat import torch as torch_layout
+from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.linen import LinenCell, cell_from_linen, cell_to_linen
 from lstm_jax.compat.nnx import NnxCell, cell_from_nnx, cell_to_nnx
 from lstm_jax.compat.torch import layers_from_torch, layers_to_torch
@@ -127,6 +131,23 @@ def test_other_cells_are_refused():
         cell_to_linen(parameters() | {"w_h": np.zeros((H, 4, 5))})
     with pytest.raises(UserError, match=r"one hidden size, these layers \[6, 8\]"):
         layers_to_torch([parameters(), cells.lstm(8).init(jax.random.key(0), H)])
+
+
+@pytest.mark.parametrize("cell", LAYOUTS)
+def test_a_cell_with_other_functions_is_refused_by_its_name_and_by_its_config(cell):
+    """Its leaves are those of the usual one."""
+    bent = cells.make_cell(cell, H, options="activation=softsign")
+    params, sizes = bent.init(jax.random.key(0), D), dict(input_dim=D, hidden=H, cell=bent.name)
+    name = re.escape(bent.name)
+    for convert in (lambda: layers_to_torch([params], bent.name), lambda: layers_from_torch({}, **sizes)):
+        with pytest.raises(UserError, match=f"unknown cell for PyTorch '{name}'"):
+            convert()
+    for convert in (lambda: cell_to_linen(params, bent.name), lambda: cell_from_linen({}, **sizes)):
+        with pytest.raises(UserError, match=f"unknown cell for linen '{name}'"):
+            convert()
+    for option in {"activation", "gate_activation"} & set(inspect.signature(cells.CELLS[cell]).parameters):
+        with pytest.raises(UserError, match=rf"torch.nn.\w+ has no {option}=softsign, only"):
+            torch_layout.module_of({"name": cell, "options": f"{option}=softsign"})
 
 
 # ---------------------------------------------------------------- the adapter

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -108,6 +109,7 @@ def test_what_does_not_fit_is_refused_by_leaf_and_both_shapes(tmp_path):
             section(options="gate_activation=hard_sigmoid"),
             "torch.nn.LSTM has no gate_activation=hard_sigmoid",
         ),
+        (section("gru", options="activation=relu"), "torch.nn.GRU has no activation=relu, only tanh"),
         ({**section(), "dropout": {"zoneout_cell": 0.1}}, "PyTorch has no zoneout"),
         ({**section(), "name": "classifier"}, "the model 'classifier'"),
     ):
@@ -180,6 +182,13 @@ def test_a_foreign_file_needs_a_run_to_go_by_and_its_rows_are_put_in_order(train
     same(exchange.make_run(path, tmp_path / "theirs", run, tokens).params, run.params)
     with pytest.raises(UserError, match=r"its vocabulary of .* lacks"):
         exchange.make_run(path, tmp_path / "no", run, ["?!", *tokens[1:]])
+    for cell, message in (
+        ({"name": "lstm", "options": "activation=relu"}, "torch.nn.LSTM has no activation=relu, only tanh"),
+        ({"name": "capped_lstm"}, "PyTorch has no cell 'capped_lstm'"),  # which has the leaves of one
+    ):
+        other = run.config | {"model": run.config["model"] | {"cell": run.config["model"]["cell"] | cell}}
+        with pytest.raises(UserError, match=message):
+            exchange.make_run(path, tmp_path / "no", SimpleNamespace(config=other, paths=run.paths))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["theirs", "w.safetensors"]
 
 

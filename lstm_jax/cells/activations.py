@@ -1,6 +1,6 @@
 """The functions that gates and states pass through, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lstm_jax.notation import Array
 from lstm_jax.registry import lookup
 
-__all__ = ["ACTIVATIONS", "Activation", "activation_function"]
+__all__ = ["ACTIVATIONS", "Activation", "activation_function", "cell_name"]
 
 Activation: TypeAlias = str | Callable[[Array], Array]
 """What the arguments `activation` and `gate_activation` of a cell accept; see `activation_function`."""
@@ -55,3 +55,14 @@ def activation_function(activation: Any) -> Callable[[Array], Array]:
       UserError: an unknown name.
     """
     return activation if callable(activation) else lookup(ACTIVATIONS, activation, "activation")
+
+
+def cell_name(cell: str, functions: Sequence[Activation], usual: Sequence[str] = ("sigmoid", "tanh")) -> str:
+    """The name of a cell with these functions: "gru" with its usual ones, else "gru(hard_sigmoid, tanh)".
+
+    For what knows the equations of a cell by its name (cuDNN, `compat`) does not have them with others.
+    """
+    if tuple(functions) == tuple(usual):
+        return cell
+    words = (f if isinstance(f, str) else getattr(f, "__name__", "a function") for f in functions)
+    return f"{cell}({', '.join(words)})"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product
@@ -47,6 +48,8 @@ def attention_lstm(
     slots: int = 32,
     forget_bias: ForgetBias = 1.0,
     forget_bias_trainable: bool = True,
+    gate_activation: Activation = "sigmoid",
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
     layer: int = 0,
@@ -70,6 +73,8 @@ def attention_lstm(
       slots: M, past states that are kept.
       forget_bias: as in `lstm`.
       forget_bias_trainable: as in `lstm`.
+      gate_activation: as in `lstm`.
+      activation: as in `lstm`.
       init: "lecun", "torch" or "uniform(a)".
       dtype: compute dtype; parameters, gate sums, c and the memory with its attention stay float32.
       layer: index of this layer.
@@ -80,6 +85,7 @@ def attention_lstm(
     """
     if not isinstance(slots, int) or slots < 1:
         raise UserError(f"attention_lstm: slots must be a positive whole number of states, not {slots!r}")
+    step = lstm_update(gate_activation, activation)
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
 
     def extra(key: Key, draws: Initializer) -> Params:
@@ -90,14 +96,13 @@ def attention_lstm(
     ) -> tuple[AttentionLSTMCarry, Array, Trace]:
         weights, read = attend(z[:, 4] + r[:, 4], carry.memory, carry.held)
         r = r[:, :4] + product(read.astype(carry.h.dtype), params["w_h_read"])
-        after, y, trace = lstm_update(params, LSTMCarry(carry.c, carry.h), z[:, :4], r)
+        after, y, trace = step(params, LSTMCarry(carry.c, carry.h), z[:, :4], r)
         memory = jnp.concatenate([after.h[:, None].astype(read.dtype), carry.memory[:, :-1]], axis=1)
         held = jnp.minimum(carry.held + 1.0, slots)
         return AttentionLSTMCarry(*after, memory, held), y, {**trace, "attention": weights}
 
-    cell = gated(
-        "attention_lstm", hidden, 5, LSTMCarry, update, init=init, dtype=dtype, bias=bias, extra=extra
-    )
+    name = cell_name("attention_lstm", (gate_activation, activation))
+    cell = gated(name, hidden, 5, LSTMCarry, update, init=init, dtype=dtype, bias=bias, extra=extra)
 
     def carry(params: Params, batch: int) -> AttentionLSTMCarry:
         c, h = cell.carry(params, batch)

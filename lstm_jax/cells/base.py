@@ -25,7 +25,8 @@ class Cell(NamedTuple):
     a backend in `lstm_jax.unroll`, held to a plain Python loop by the tests. The functions are pure.
 
     Attributes:
-      name: the name under which errors and logs speak of it.
+      name: the name under which errors and logs speak of it, and by which a backend that has its equations
+        knows it: see `activations.cell_name`.
       output_dim: H of the output y; what the next layer takes as its D.
       init: (key, input_dim) -> params; a dict of float32 arrays with the gate axis explicit:
         w_x [D, G, H], w_h [H, G, H], b [G, H].

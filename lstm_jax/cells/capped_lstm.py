@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated
@@ -34,10 +34,11 @@ def capped_lstm(
     too; the forget bias fills row 1. The trace's i is the capped one.
     """
     squash, bend = activation_function(gate_activation), activation_function(activation)
+    name = cell_name("capped_lstm", (gate_activation, activation))
 
     def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
         i, f, g, o = lstm_gates(z + r, squash, bend)
         return lstm_state(carry, jnp.minimum(i, 1.0 - f), f, g, o, bend)
 
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
-    return gated("capped_lstm", hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
+    return gated(name, hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated
 from lstm_jax.cells.initializers import Initializer
@@ -43,4 +43,5 @@ def elman(
         h = bend((z + r)[:, 0]).astype(carry.h.dtype)
         return ElmanCarry(h), h, {}
 
-    return gated("elman", hidden, 1, ElmanCarry, update, init=init, dtype=dtype)
+    name = cell_name("elman", (activation,), ("tanh",))
+    return gated(name, hidden, 1, ElmanCarry, update, init=init, dtype=dtype)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, wide
 from lstm_jax.cells.initializers import Initializer
@@ -75,7 +75,8 @@ def fast_weights(
         h = state.astype(carry.h.dtype)
         return FastWeightsCarry(decay * carry.a + eta * outer(state, state), h), h, {"fast": fast}
 
-    cell = gated("fast_weights", hidden, 1, FastWeightsCarry, update, init=init, dtype=dtype, extra=extra)
+    name = cell_name("fast_weights", (activation,), ("relu",))
+    cell = gated(name, hidden, 1, FastWeightsCarry, update, init=init, dtype=dtype, extra=extra)
 
     def carry(params: Params, batch: int) -> FastWeightsCarry:
         a = jnp.zeros((batch, hidden, hidden), wide(dtype))

@@ -62,7 +62,7 @@ def gated(
     """A cell of G gates over z = x w_x + b and r = h w_h; `update` combines them.
 
     Args:
-      name: as in CELLS.
+      name: as in CELLS, or from `activations.cell_name` for a cell with a choice of functions.
       hidden: H.
       gates: G.
       carry_type: a NamedTuple class with a field `h` (kept in `dtype`); its other fields are kept in float32.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import ACTIVATIONS, Activation, activation_function
+from lstm_jax.cells.activations import ACTIVATIONS, Activation, activation_function, cell_name
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows, plain_rows
 from lstm_jax.cells.gated import gated, product, split_gates
@@ -108,6 +108,7 @@ def greff(
     """
     row = lookup(ABLATIONS, variant, "variant of the cell 'greff'")
     squash, bend = activation_function(gate_activation), activation_function(activation)
+    name = cell_name("greff", (gate_activation, activation))
     bend_in = bend if row.bent_in else ACTIVATIONS["identity"]
     bend_out = bend if row.bent_out else ACTIVATIONS["identity"]
 
@@ -149,7 +150,7 @@ def greff(
         )
     carry_type = GatesCarry if row.gates_recur else LSTMCarry
     cell = gated(
-        "greff", hidden, len(row.gates), carry_type, update, init=init, dtype=dtype, bias=bias, extra=extra
+        name, hidden, len(row.gates), carry_type, update, init=init, dtype=dtype, bias=bias, extra=extra
     )
     return cell._replace(recur=_with_gates(cell)) if row.gates_recur else cell
 
@@ -191,4 +192,4 @@ def peephole(
         dtype=dtype,
         layer=layer,
         layers=layers,
-    )._replace(name="peephole")
+    )._replace(name=cell_name("peephole", (gate_activation, activation)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell
 from lstm_jax.cells.elman import elman
 from lstm_jax.cells.initializers import Initializer, initializer
@@ -42,4 +42,5 @@ def irnn(
         return scale * jnp.eye(hidden, dtype=jnp.float32)[:, None, :]
 
     draws = initializer(init)._replace(w_h=identity)
-    return elman(hidden, activation=activation, init=draws, dtype=dtype)._replace(name="irnn")
+    name = cell_name("irnn", (activation,), ("relu",))
+    return elman(hidden, activation=activation, init=draws, dtype=dtype)._replace(name=name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import ACTIVATIONS, Activation, activation_function
+from lstm_jax.cells.activations import ACTIVATIONS, Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, split_gates
@@ -51,6 +51,7 @@ def janet(
       UserError: what `lstm` refuses.
     """
     squash, bend = activation_function(gate_activation), activation_function(activation)
+    name = cell_name("janet", (gate_activation, activation))
 
     def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
         s, g = split_gates(z + r)
@@ -64,4 +65,4 @@ def janet(
         forget_row=0,
         input_row=None,
     )
-    return gated("janet", hidden, 2, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
+    return gated(name, hidden, 2, LSTMCarry, update, init=init, dtype=dtype, bias=bias)

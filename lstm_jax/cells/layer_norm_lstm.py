@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated
@@ -73,7 +73,7 @@ def layer_norm_lstm(
         return {**gains, "shift_c": jnp.zeros(hidden)}
 
     cell = gated(
-        "layer_norm_lstm",
+        cell_name("layer_norm_lstm", (gate_activation, activation)),
         hidden,
         4,
         LSTMCarry,

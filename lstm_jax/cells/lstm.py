@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, split_gates
@@ -24,9 +23,7 @@ class LSTMCarry(NamedTuple):
 
 
 def lstm_gates(
-    a: Array,
-    gate_activation: Callable[[Array], Array] = jax.nn.sigmoid,
-    activation: Callable[[Array], Array] = jnp.tanh,
+    a: Array, gate_activation: Callable[[Array], Array], activation: Callable[[Array], Array]
 ) -> tuple[Array, Array, Array, Array]:
     """The sums a [B, 4, H] -> i, f, g, o [B, H]."""
     i, f, g, o = split_gates(a)
@@ -40,7 +37,7 @@ def lstm_state(
     f: Array | None,
     g: Array,
     o: Array | Callable[[Array], Array | None] | None,
-    activation: Callable[[Array], Array] = jnp.tanh,
+    activation: Callable[[Array], Array],
 ) -> tuple[LSTMCarry, Array, Trace]:
     """What the gates make of c and h: c' = f c + i g, h' = o activation(c').
 
@@ -66,9 +63,20 @@ def _gated(gate: Array | None, value: Array) -> Array:
     return value if gate is None else gate * value
 
 
-def lstm_update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
-    """The LSTM's `update`."""
-    return lstm_state(carry, *lstm_gates(z + r))
+def lstm_update(
+    gate_activation: Activation, activation: Activation
+) -> Callable[[Params, LSTMCarry, Array, Array], tuple[LSTMCarry, Array, Trace]]:
+    """The LSTM's `update` with these functions.
+
+    Raises:
+      UserError: an unknown activation.
+    """
+    squash, bend = activation_function(gate_activation), activation_function(activation)
+
+    def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
+        return lstm_state(carry, *lstm_gates(z + r, squash, bend), bend)
+
+    return update
 
 
 def lstm(
@@ -102,18 +110,7 @@ def lstm(
     Raises:
       UserError: a bad forget_bias, activation, init or hidden.
     """
+    name = cell_name("lstm", (gate_activation, activation))
+    update = lstm_update(gate_activation, activation)
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
-    name, update = "lstm", lstm_update
-    if (gate_activation, activation) != ("sigmoid", "tanh"):
-        squash, bend = activation_function(gate_activation), activation_function(activation)
-        # Another name, for a backend that has the equations of "lstm" itself (cuDNN) has not these.
-        name = f"lstm({_word(gate_activation)}, {_word(activation)})"
-
-        def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
-            return lstm_state(carry, *lstm_gates(z + r, squash, bend), bend)
-
     return gated(name, hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
-
-
-def _word(activation: Activation) -> str:
-    return activation if isinstance(activation, str) else getattr(activation, "__name__", "a function")

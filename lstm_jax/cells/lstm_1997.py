@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation, activation_function
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
@@ -39,9 +39,10 @@ def lstm_1997(
       UserError: a bad activation, init or hidden.
     """
     squash, bend = activation_function(gate_activation), activation_function(activation)
+    name = cell_name("lstm_1997", (gate_activation, activation))
 
     def update(params: Params, carry: LSTMCarry, z: Array, r: Array) -> tuple[LSTMCarry, Array, Trace]:
         i, g, o = split_gates(z + r)
         return lstm_state(carry, squash(i), None, bend(g), squash(o), bend)
 
-    return gated("lstm_1997", hidden, 3, LSTMCarry, update, init=init, dtype=dtype)
+    return gated(name, hidden, 3, LSTMCarry, update, init=init, dtype=dtype)

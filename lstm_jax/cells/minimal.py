@@ -70,7 +70,8 @@ def min_lstm(
 
     No gate sees the state: there is no recurrent weight (so no weight drop of one), and the backend
     "associative" finds all steps in parallel. f' is sigmoid(softplus(-i~) - softplus(-f~)), which neither
-    overflows nor divides by zero. The trace has f' and i' as `f` and `i`. Rows of b: i, f, g.
+    overflows nor divides by zero, and is why the gates are sigmoids always; g's function is `candidate`. The
+    trace has f' and i' as `f` and `i`. Rows of b: i, f, g.
 
     Args:
       hidden: H.
@@ -101,7 +102,8 @@ def min_gru(
 ) -> Cell:
     """The minGRU: c' = (1 - i) c + i g, with i = sigmoid(x W_i + b_i), the paper's z, and g as in `min_lstm`.
 
-    Feng 2024, section 3.1. The rest is as in `min_lstm`; the trace has 1 - i as `f`. Rows of b: i, g.
+    Feng 2024, section 3.1. The rest is as in `min_lstm`, the gate always a sigmoid; the trace has 1 - i as
+    `f`. Rows of b: i, g.
 
     Args:
       hidden: H.

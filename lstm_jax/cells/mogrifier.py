@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias
 from lstm_jax.cells.gated import product, wide
@@ -24,6 +25,8 @@ def mogrifier(
     rank: int = 0,
     forget_bias: ForgetBias = 1.0,
     forget_bias_trainable: bool = True,
+    gate_activation: Activation = "sigmoid",
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
     layer: int = 0,
@@ -46,6 +49,8 @@ def mogrifier(
       rank: K of each product; 0: full matrices.
       forget_bias: as in `lstm`.
       forget_bias_trainable: as in `lstm`.
+      gate_activation: of i, f and o, as in `lstm`; the rounds keep the sigmoid, where 2 sigmoid(0) = 1.
+      activation: as in `lstm`.
       init: "lecun", "torch" or "uniform(a)".
       dtype: compute dtype; parameters, gate sums and c stay float32.
       layer: index of this layer.
@@ -61,13 +66,15 @@ def mogrifier(
         hidden,
         forget_bias=forget_bias,
         forget_bias_trainable=forget_bias_trainable,
+        gate_activation=gate_activation,
+        activation=activation,
         init=init,
         dtype=dtype,
         layer=layer,
         layers=layers,
-    )
+    )._replace(name=cell_name("mogrifier", (gate_activation, activation)))
     if rounds == 0:
-        return inner._replace(name="mogrifier")
+        return inner
     compute, draws = jnp.dtype(dtype), initializer(init)
 
     def scaling(key: Key, name: str, count: int, source: int, target: int) -> Params:
@@ -115,7 +122,6 @@ def mogrifier(
         return inner.update(seen, carry, sums[0], inner.recur(seen, carry))
 
     return inner._replace(
-        name="mogrifier",
         init=init_params,
         prepare=prepare,
         recur=lambda params, carry: (),

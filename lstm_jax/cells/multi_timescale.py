@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax.cells.activations import Activation
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell
 from lstm_jax.cells.forget_bias import ForgetBias
 from lstm_jax.cells.initializers import Initializer
@@ -73,4 +73,4 @@ def multi_timescale(
         dtype=dtype,
         layer=layer,
         layers=layers,
-    )._replace(name="multi_timescale")
+    )._replace(name=cell_name("multi_timescale", (gate_activation, activation)))

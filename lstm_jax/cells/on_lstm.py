@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product, split_gates, units
@@ -23,6 +24,8 @@ def on_lstm(
     chunk: int | None = None,
     forget_bias: ForgetBias = 1.0,
     forget_bias_trainable: bool = True,
+    gate_activation: Activation = "sigmoid",
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
     layer: int = 0,
@@ -46,6 +49,8 @@ def on_lstm(
         such number up to the paper's 10.
       forget_bias: as in `lstm`.
       forget_bias_trainable: as in `lstm`.
+      gate_activation: of i, f and o, as in `lstm`; F and I have none: they rise and fall by their softmax.
+      activation: as in `lstm`.
       init: "lecun", "torch" or "uniform(a)".
       dtype: compute dtype; parameters, gate sums and c stay float32.
       layer: index of this layer.
@@ -63,11 +68,13 @@ def on_lstm(
             f"on_lstm: chunk={chunk} must divide hidden={hidden} into two chunks or more; "
             f"allowed: {', '.join(map(str, allowed))}"
         )
+    squash, bend = activation_function(gate_activation), activation_function(activation)
+    name = cell_name("on_lstm", (gate_activation, activation))
     levels, compute, draws = hidden // size, jnp.dtype(dtype), initializer(init)
 
     def update(params: Params, carry: LSTMCarry, z: Tree, r: Tree) -> tuple[LSTMCarry, Array, Trace]:
         (z, z_master), (r, r_master) = z, r
-        i, f, g, o = lstm_gates(z + r)
+        i, f, g, o = lstm_gates(z + r, squash, bend)
         rise, fall = (
             # Rounded sums end a little above 1, where F would grow the memory and I be below 0.
             jnp.repeat(jnp.minimum(jnp.cumsum(jax.nn.softmax(a, axis=-1), axis=-1), 1.0), size, axis=-1)
@@ -77,11 +84,11 @@ def on_lstm(
         both = f_master * i_master
         f = f * both + (f_master - both)
         i = i * both + (i_master - both)
-        after, y, trace = lstm_state(carry, i, f, g, o)
+        after, y, trace = lstm_state(carry, i, f, g, o, bend)
         return after, y, {**trace, "f_master": f_master, "i_master": i_master}
 
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
-    inner = gated("on_lstm", hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
+    inner = gated(name, hidden, 4, LSTMCarry, update, init=init, dtype=dtype, bias=bias)
 
     def init_params(key: Key, input_dim: int) -> Params:
         own = stream(key, "master")

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, wide
 from lstm_jax.cells.initializers import Initializer
@@ -55,6 +56,7 @@ def plastic(
     rule: str = "hebb",
     eta: float | Array = 0.01,
     alpha: float | Array = 0.01,
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
 ) -> Cell:
@@ -73,24 +75,27 @@ def plastic(
       rule: a name of RULES.
       eta: where the learning rate of Hebb starts, in [0, 1]; may be traced.
       alpha: the plasticities start at U(0, alpha); may be traced.
+      activation: in place of tanh, as in `elman`.
       init: "lecun", "torch" or "uniform(a)", for the fixed weights.
       dtype: compute dtype of h and of the products with W_x and w; Hebb and its product stay float32.
 
     Raises:
-      UserError: an unknown rule, a bad eta, init or hidden.
+      UserError: an unknown rule or activation, a bad eta, init or hidden.
     """
     learn = lookup(RULES, rule, "rule of the cell 'plastic'")
     rate_is_zero(eta, "plastic eta")
+    bend = activation_function(activation)
 
     def extra(key: Key, draws: Initializer) -> Params:
         return {"alpha": started_alpha(key, hidden, alpha), "eta": jnp.asarray(eta, jnp.float32)}
 
     def update(params: Params, carry: PlasticCarry, z: Array, r: Array) -> tuple[PlasticCarry, Array, Trace]:
-        y = jnp.tanh((z + r)[:, 0] + plastic_sum(carry.h, params["alpha"], carry.hebb))
+        y = bend((z + r)[:, 0] + plastic_sum(carry.h, params["alpha"], carry.hebb))
         h = y.astype(carry.h.dtype)
         return PlasticCarry(learn(carry.hebb, params["eta"], carry.h, y), h), h, {}
 
-    cell = gated("plastic", hidden, 1, PlasticCarry, update, init=init, dtype=dtype, extra=extra)
+    name = cell_name("plastic", (activation,), ("tanh",))
+    cell = gated(name, hidden, 1, PlasticCarry, update, init=init, dtype=dtype, extra=extra)
 
     def carry(params: Params, batch: int) -> PlasticCarry:
         return PlasticCarry(

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias
 from lstm_jax.cells.initializers import Initializer
-from lstm_jax.cells.lstm import LSTMCarry, lstm, lstm_update
+from lstm_jax.cells.lstm import LSTMCarry, lstm
 from lstm_jax.cells.plastic import outer, plastic_sum, started_alpha
 from lstm_jax.cells.rates import rate_is_zero
 from lstm_jax.errors import UserError
@@ -37,6 +38,8 @@ def plastic_lstm(
     clip: float = 2.0,
     forget_bias: ForgetBias = 1.0,
     forget_bias_trainable: bool = True,
+    gate_activation: Activation = "sigmoid",
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
     layer: int = 0,
@@ -61,6 +64,8 @@ def plastic_lstm(
       clip: Hebb stays within -clip and clip.
       forget_bias: as in `lstm`.
       forget_bias_trainable: as in `lstm`.
+      gate_activation: as in `lstm`.
+      activation: as in `lstm`; the modulation's tanh stays.
       init: "lecun", "torch" or "uniform(a)", for the LSTM's own weights.
       dtype: compute dtype; parameters, gate sums, c and Hebb with its product stay float32.
       layer: index of this layer.
@@ -77,6 +82,8 @@ def plastic_lstm(
         hidden,
         forget_bias=forget_bias,
         forget_bias_trainable=forget_bias_trainable,
+        gate_activation=gate_activation,
+        activation=activation,
         init=init,
         dtype=dtype,
         layer=layer,
@@ -107,13 +114,14 @@ def plastic_lstm(
     ) -> tuple[PlasticLSTMCarry, Array, Trace]:
         through = plastic_sum(carry.h, params["alpha"], carry.hebb)
         r = r + jnp.where(candidate, through[:, None, :], 0.0)
-        after, y, trace = lstm_update(params, LSTMCarry(carry.c, carry.h), z, r)
+        after, y, trace = inner.update(params, LSTMCarry(carry.c, carry.h), z, r)
         rate = params["eta"]
         if modulation == "state":
             level = jnp.tanh(after.h.astype(rate.dtype) @ params["w_m"] + params["b_m"])
             rate = rate + params["fan_out"] * level[:, None]
             trace = {**trace, "eta": rate}
         hebb = jnp.clip(carry.hebb + outer(carry.h, rate * trace["g"]), -clip, clip)
-        return PlasticLSTMCarry(*after, hebb), y, trace
+        return PlasticLSTMCarry(after.c, after.h, hebb), y, trace
 
-    return inner._replace(name="plastic_lstm", init=init_params, carry=carry, update=update, pointwise=False)
+    name = cell_name("plastic_lstm", (gate_activation, activation))
+    return inner._replace(name=name, init=init_params, carry=carry, update=update, pointwise=False)

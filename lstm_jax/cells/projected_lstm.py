@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product, units
@@ -20,6 +21,8 @@ def projected_lstm(
     projection: int | None = None,
     forget_bias: ForgetBias = 1.0,
     forget_bias_trainable: bool = True,
+    gate_activation: Activation = "sigmoid",
+    activation: Activation = "tanh",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
     layer: int = 0,
@@ -39,6 +42,8 @@ def projected_lstm(
       projection: P, the width of y; None: half of H, rounded up.
       forget_bias: as in `lstm`.
       forget_bias_trainable: as in `lstm`.
+      gate_activation: as in `lstm`.
+      activation: as in `lstm`.
       init: "lecun", "torch" (w_p then U(-1/sqrt(P), 1/sqrt(P)), a little wider than torch's) or "uniform(a)".
       dtype: compute dtype; parameters, gate sums and c stay float32.
       layer: index of this layer.
@@ -56,11 +61,11 @@ def projected_lstm(
 
     bias = bias_rows(forget_bias, trainable=forget_bias_trainable, layer=layer, layers=layers)
     inner = gated(
-        "projected_lstm",
+        cell_name("projected_lstm", (gate_activation, activation)),
         hidden,
         4,
         LSTMCarry,
-        lstm_update,
+        lstm_update(gate_activation, activation),
         init=init,
         dtype=dtype,
         bias=bias,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, product, units, wide
 from lstm_jax.cells.initializers import Initializer, initializer
@@ -22,19 +23,13 @@ class SCRNCarry(NamedTuple):
     h: Array
 
 
-def _update(params: Params, carry: SCRNCarry, z: Tree, r: Array) -> tuple[SCRNCarry, Array, Trace]:
-    s = z["s"] + params["alpha"] * carry.s
-    h = jax.nn.sigmoid((z["h"] + r)[:, 0]).astype(carry.h.dtype)
-    y = jnp.concatenate([h, s.astype(h.dtype)], axis=-1)
-    return SCRNCarry(s, h), y, {"s": s, "f": jnp.broadcast_to(params["alpha"], s.shape)}
-
-
 def scrn(
     hidden: int,
     *,
     context: int | None = None,
     alpha: float | Array = 0.95,
     alpha_trainable: bool = False,
+    activation: Activation = "sigmoid",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
 ) -> Cell:
@@ -55,11 +50,12 @@ def scrn(
       context: S, context units; None: 0.4 H, rounded up (the paper's 100 and 40).
       alpha: in (0, 1); may be traced.
       alpha_trainable: True learns one alpha a context unit, from this value.
+      activation: of the hidden units h, in place of the sigmoid: a name of `activations.ACTIVATIONS`.
       init: "lecun", "torch" or "uniform(a)".
       dtype: compute dtype; parameters, sums and s stay float32.
 
     Raises:
-      UserError: alpha outside (0, 1), or a bad context, init or hidden.
+      UserError: alpha outside (0, 1), or a bad context, activation, init or hidden.
     """
     width = -(-2 * units(hidden, "scrn: hidden") // 5) if context is None else context
     units(width, "scrn: context")
@@ -67,7 +63,16 @@ def scrn(
     if not traced and not (isinstance(alpha, int | float) and 0 < alpha < 1):
         raise UserError(f"scrn: alpha={alpha} is outside (0, 1); try 0.95")
     compute, draws = jnp.dtype(dtype), initializer(init)
-    inner = gated("scrn", hidden, 1, SCRNCarry, _update, init=init, dtype=dtype)
+    bend = activation_function(activation)
+
+    def update(params: Params, carry: SCRNCarry, z: Tree, r: Array) -> tuple[SCRNCarry, Array, Trace]:
+        s = z["s"] + params["alpha"] * carry.s
+        h = bend((z["h"] + r)[:, 0]).astype(carry.h.dtype)
+        y = jnp.concatenate([h, s.astype(h.dtype)], axis=-1)
+        return SCRNCarry(s, h), y, {"s": s, "f": jnp.broadcast_to(params["alpha"], s.shape)}
+
+    name = cell_name("scrn", (activation,), ("sigmoid",))
+    inner = gated(name, hidden, 1, SCRNCarry, update, init=init, dtype=dtype)
 
     def init_params(key: Key, input_dim: int) -> Params:
         own = stream(key, "context")

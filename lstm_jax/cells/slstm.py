@@ -47,7 +47,8 @@ def slstm(
     What the carry holds are c = C exp(-m) and n = N exp(-m), with the stabiliser m' = max(log f + m, i~) (eq.
     15): i' = exp(i~ - m') and f' = exp(log f + m - m') lie in (0, 1], one of them is 1, and nothing
     overflows. m cancels in C / N. Where n is 0, at the start, nothing is held, and m' = i~. From the
-    first step on n is 1 or more.
+    first step on n is 1 or more. All of it rests on exponential gates, so that no function but the forget
+    gate's is a choice.
 
     The trace has i = i' / n', f = f' n / n' and c = c' / n', so that c = f c_before + i g with f + i = 1: `f`
     is the share of the memory that stays, from which time scales follow (1 at the first step, where there is

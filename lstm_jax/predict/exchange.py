@@ -77,8 +77,8 @@ def make_run(
       tokens: the tokens of the file's rows in order. None: those in the file, else as `like` has them.
 
     Raises:
-      UserError: the file cannot be read or does not fit, or does not say what model it is; or the directory
-        is in use.
+      UserError: the file cannot be read or does not fit, or does not say what model it is; it is PyTorch's,
+        which has no such cell; or the directory is in use.
     """
     file, target = read_weights(path), Path(directory).expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -99,6 +99,8 @@ def make_run(
         elif "vocabulary" in file.about:
             made.vocabulary.write_text(file.about["vocabulary"], encoding="utf-8")
         run = Run(made.root)
+        if file.layout == "torch":  # other cells, and other functions, can have the leaves of PyTorch's
+            module_of(run.config["model"].get("cell", {}))
         vocabulary = run.vocabulary if made.vocabulary.exists() else None
         params = _fitting(file, jax.eval_shape(run.model.init, jax.random.key(0)), vocabulary, tokens)
         with Checkpoints(made.checkpoints) as checkpoints:

@@ -47,8 +47,8 @@ ORACLES, REDUCTIONS, WAIVERS, FACTS = map(_merged, ("ORACLES", "REDUCTIONS", "WA
 
 
 def facts(name):
-    """The Facts of the cell `name`; the plainest cell's where FACTS has none."""
-    return FACTS.get(name, Facts())
+    """The Facts of the cell `name`, whatever its functions; the plainest cell's where FACTS has none."""
+    return FACTS.get(name.partition("(")[0], Facts())
 
 
 def small(name, hidden, **options):

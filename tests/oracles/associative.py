@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from tests.oracles.frame import BENT, Facts, preactivation, sigmoid
+from tests.oracles.frame import BENT, Facts, preactivation
 
 
 def fast_weights(p, carry, x, decay=0.95, eta=0.5, inner=1, activation="relu"):
@@ -17,13 +17,13 @@ def fast_weights(p, carry, x, decay=0.95, eta=0.5, inner=1, activation="relu"):
     return {"a": decay * carry["a"] + eta * np.outer(h, h), "h": h}, h, {"fast": fast}
 
 
-def plastic(p, carry, x, rule="hebb"):
+def plastic(p, carry, x, rule="hebb", activation="tanh"):
     before, hebb, eta = carry["h"], carry["hebb"], p["eta"]
     total = preactivation(p, before, x, 0)
     for i in range(len(before)):
         for j in range(len(before)):
             total[j] += before[i] * p["alpha"][i, j] * hebb[i, j]
-    y = np.tanh(total)
+    y = BENT[activation](total)
     new = np.empty_like(hebb)
     for i in range(len(y)):
         for j in range(len(y)):
@@ -34,18 +34,19 @@ def plastic(p, carry, x, rule="hebb"):
     return {"hebb": new, "h": y}, y, {}
 
 
-def lstm_gates(sums, c):
-    i, f, g, o = sigmoid(sums[0]), sigmoid(sums[1]), np.tanh(sums[2]), sigmoid(sums[3])
+def lstm_gates(sums, c, gate_activation, activation):
+    squash, bend = BENT[gate_activation], BENT[activation]
+    i, f, g, o = squash(sums[0]), squash(sums[1]), bend(sums[2]), squash(sums[3])
     c = f * c + i * g
-    return c, o * np.tanh(c), {"i": i, "f": f, "g": g, "o": o, "c": c}
+    return c, o * bend(c), {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def plastic_lstm(p, carry, x, modulation="none", clip=2.0):
+def plastic_lstm(p, carry, x, modulation="none", clip=2.0, gate_activation="sigmoid", activation="tanh"):
     before, hebb = carry["h"], carry["hebb"]
     sums = [preactivation(p, before, x, gate) for gate in range(4)]
     for j in range(len(before)):
         sums[2][j] += sum(before[i] * p["alpha"][i, j] * hebb[i, j] for i in range(len(before)))
-    c, h, trace = lstm_gates(sums, carry["c"])
+    c, h, trace = lstm_gates(sums, carry["c"], gate_activation, activation)
     eta = np.broadcast_to(p["eta"], h.shape)
     if modulation == "state":
         eta = eta + p["fan_out"] * np.tanh(sum(h * p["w_m"]) + p["b_m"])
@@ -57,7 +58,7 @@ def plastic_lstm(p, carry, x, modulation="none", clip=2.0):
     return {"c": c, "h": h, "hebb": new}, h, trace
 
 
-def attention_lstm(p, carry, x):
+def attention_lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
     memory, h = carry["memory"], carry["h"]
     slots = len(memory)
     query = preactivation(p, h, x, 4)
@@ -68,7 +69,7 @@ def attention_lstm(p, carry, x):
         weights[k] = e / sum(exponentials)
         read = read + weights[k] * memory[k]
     sums = [preactivation(p, h, x, gate) + read @ p["w_h_read"][:, gate] for gate in range(4)]
-    c, h, trace = lstm_gates(sums, carry["c"])
+    c, h, trace = lstm_gates(sums, carry["c"], gate_activation, activation)
     memory = np.array([h, *memory[:-1]])
     held = np.minimum(carry["held"] + 1, slots)
     return {"c": c, "h": h, "memory": memory, "held": held}, h, trace | {"attention": weights}

@@ -1,8 +1,6 @@
 """The three cells from which the others are told apart: LSTM, GRU, Elman network."""
 
-import numpy as np
-
-from tests.oracles.frame import BENT, preactivation, sigmoid
+from tests.oracles.frame import BENT, preactivation
 
 
 def lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
@@ -14,11 +12,12 @@ def lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
     return {"c": c, "h": h}, h, {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def gru(p, carry, x):
+def gru(p, carry, x, gate_activation="sigmoid", activation="tanh"):
+    squash, bend = BENT[gate_activation], BENT[activation]
     h = carry["h"]
-    r = sigmoid(preactivation(p, h, x, 0))
-    z = sigmoid(preactivation(p, h, x, 1))
-    n = np.tanh(x @ p["w_x"][:, 2] + p["b"][2] + r * (h @ p["w_h"][:, 2] + p["b_h"]))
+    r = squash(preactivation(p, h, x, 0))
+    z = squash(preactivation(p, h, x, 1))
+    n = bend(x @ p["w_x"][:, 2] + p["b"][2] + r * (h @ p["w_h"][:, 2] + p["b_h"]))
     new = (1 - z) * n + z * h
     return {"h": new}, new, {"r": r, "z": z, "n": n}
 

@@ -2,21 +2,22 @@
 
 import numpy as np
 
-from tests.oracles.frame import Facts, preactivation, sigmoid
+from tests.oracles.frame import BENT, Facts, preactivation, sigmoid
 
 
-def lstm_of(p, c, h, x):
+def lstm_of(p, c, h, x, gate_activation, activation):
     """i, f, g, o, c' and h' of Gers 2000, from any c, h and x."""
+    squash, bend = BENT[gate_activation], BENT[activation]
     i, f, g, o = (preactivation(p, h, x, gate) for gate in range(4))
-    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    i, f, g, o = squash(i), squash(f), bend(g), squash(o)
     c = f * c + i * g
-    return {"i": i, "f": f, "g": g, "o": o, "c": c}, o * np.tanh(c)
+    return {"i": i, "f": f, "g": g, "o": o, "c": c}, o * bend(c)
 
 
-def projected_lstm(p, carry, x):
+def projected_lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
     """Sak 2014: r = W_rm m, and the gates see r; the carry holds m, here h."""
     r = p["w_p"].T @ carry["h"]
-    trace, m = lstm_of(p, carry["c"], r, x)
+    trace, m = lstm_of(p, carry["c"], r, x, gate_activation, activation)
     return {"c": trace["c"], "h": m}, p["w_p"].T @ m, trace
 
 
@@ -25,10 +26,10 @@ def cumax(a):
     return np.array([e[: k + 1].sum() / e.sum() for k in range(len(a))])
 
 
-def on_lstm(p, carry, x):
+def on_lstm(p, carry, x, gate_activation="sigmoid", activation="tanh"):
     """Shen 2019, eq. 9 to 14."""
     h, units = carry["h"], len(carry["h"])
-    gates, _ = lstm_of(p, carry["c"], h, x)
+    gates, _ = lstm_of(p, carry["c"], h, x, gate_activation, activation)
     sums = [
         x @ p["w_x_master"][:, row] + h @ p["w_h_master"][:, row] + p["b_master"][row] for row in range(2)
     ]
@@ -39,17 +40,17 @@ def on_lstm(p, carry, x):
     f = gates["f"] * overlap + (f_master - overlap)
     i = gates["i"] * overlap + (i_master - overlap)
     c = f * carry["c"] + i * gates["g"]
-    h = gates["o"] * np.tanh(c)
+    h = gates["o"] * BENT[activation](c)
     trace = {**gates, "i": i, "f": f, "c": c, "f_master": f_master, "i_master": i_master}
     return {"c": c, "h": h}, h, trace
 
 
-def scrn(p, carry, x, alpha=0.95):
+def scrn(p, carry, x, alpha=0.95, activation="sigmoid"):
     """Mikolov 2014, eq. 4 to 6."""
     if "alpha_logit" in p:
         alpha = sigmoid(p["alpha_logit"])
     s = (1 - alpha) * (x @ p["w_x_s"]) + alpha * carry["s"]
-    h = sigmoid(s @ p["w_s"][:, 0] + preactivation(p, carry["h"], x, 0))
+    h = BENT[activation](s @ p["w_s"][:, 0] + preactivation(p, carry["h"], x, 0))
     return {"s": s, "h": h}, np.concatenate([h, s]), {"s": s, "f": alpha * np.ones_like(s)}
 
 
@@ -96,7 +97,7 @@ def slstm(p, carry, x, forget="sigmoid"):
     return after, h, trace
 
 
-def mogrifier(p, carry, x, rounds=5):
+def mogrifier(p, carry, x, rounds=5, gate_activation="sigmoid", activation="tanh"):
     """Melis 2020, eq. 1 and 2."""
     h = carry["h"]
 
@@ -110,7 +111,7 @@ def mogrifier(p, carry, x, rounds=5):
             x = gate("q", (k - 1) // 2, h) * x
         else:
             h = gate("r", k // 2 - 1, x) * h
-    trace, h = lstm_of(p, carry["c"], h, x)
+    trace, h = lstm_of(p, carry["c"], h, x, gate_activation, activation)
     return {"c": trace["c"], "h": h}, h, trace
 
 

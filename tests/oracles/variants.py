@@ -79,12 +79,13 @@ def janet(p, carry, x, beta=1.0, gate_activation="sigmoid", activation="tanh"):
     return {"c": c, "h": c}, c, {"i": 1 - squash(s - beta), "f": squash(s), "g": g, "c": c}
 
 
-def ur_lstm(p, carry, x):
+def ur_lstm(p, carry, x, activation="tanh"):
+    bend = BENT[activation]
     r, u, g, o = (preactivation(p, carry["h"], x, gate) for gate in range(4))
-    r, u, g, o = sigmoid(r), sigmoid(u), np.tanh(g), sigmoid(o)
+    r, u, g, o = sigmoid(r), sigmoid(u), bend(g), sigmoid(o)
     f = (1 - 2 * r) * u**2 + 2 * r * u  # another form than the cell's own of the same polynomial
     c = f * carry["c"] + (1 - f) * g
-    h = o * np.tanh(c)
+    h = o * bend(c)
     return {"c": c, "h": h}, h, {"r": r, "forget": u, "f": f, "i": 1 - f, "g": g, "o": o, "c": c}
 
 
