@@ -24,7 +24,8 @@ from lstm_jax.search.study import counted, need_optuna, open_study, requeue, tak
 from lstm_jax.sweep.define import Member, Sweep, expand
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
 from lstm_jax.sweep.member import Job, stoppable, train_member
-from lstm_jax.sweep.summary import BEST_HIGH, figure_of
+from lstm_jax.sweep.summary import figure_of
+from lstm_jax.tasks.scores import best_high
 
 __all__ = ["SearchPaths", "default_metric", "records", "search"]
 
@@ -126,7 +127,7 @@ def search(
         raise UserError(f"--trials={trials}: it must be 1 or more")
     paths = SearchPaths(directory)
     metric = default_metric(space, metric)
-    direction = "maximize" if metric in BEST_HIGH else "minimize"
+    direction = "maximize" if best_high(metric) else "minimize"
     paths.guard_search(space, metric)
     name = study_name or paths.root.name
     study = open_study(storage or str(paths.journal), name, direction, sampler, pruner, seed)

@@ -10,7 +10,8 @@ from lstm_jax.run_directory import RunPaths
 from lstm_jax.sweep.baseline import find_baseline, varying
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import over_seeds
-from lstm_jax.sweep.summary import BEST_HIGH, counted, groups, rows
+from lstm_jax.sweep.summary import counted, groups, rows
+from lstm_jax.tasks.scores import best_high
 
 __all__ = [
     "Comparison",
@@ -61,7 +62,7 @@ class Comparison(NamedTuple):
     @property
     def high(self) -> bool:
         """Whether the metric is best high."""
-        return self.metric in BEST_HIGH
+        return best_high(self.metric)
 
     @property
     def criterion(self) -> bool:

@@ -17,6 +17,7 @@ from lstm_jax.run_directory import write_json
 from lstm_jax.sweep.baseline import find_baseline, named, reference
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.statistics import bootstrap, paired, wilson
+from lstm_jax.tasks.scores import best_high
 
 __all__ = [
     "better",
@@ -31,8 +32,6 @@ __all__ = [
 
 DIVERGED = 1e9
 """Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
-BEST_HIGH = ("accuracy", "recall", "correct", "legal", "strings")
-"""The metrics that are best high: shares of what is right. Everything else is best low."""
 
 
 def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
@@ -62,8 +61,8 @@ def figure_of(result: Mapping[str, Any], metric: str, split: str = "test") -> fl
 
 
 def better(metric: str, one: float, other: float) -> bool:
-    """Whether `one` is the better value, by BEST_HIGH."""
-    return one > other if metric in BEST_HIGH else one < other
+    """Whether `one` is the better value, by `tasks.scores.best_high`."""
+    return one > other if best_high(metric) else one < other
 
 
 def median_step(steps: Sequence[int | None]) -> float:
@@ -166,7 +165,7 @@ def groups(
         median = median_step(steps) if criterion else math.nan
         solved = sum(bool(row["solved"]) for row in done)
         share = wilson(solved, len(done) + len(failed))
-        pick = max if metric in BEST_HIGH else min
+        pick = max if best_high(metric) else min
         found.append(
             {
                 "labels": labels[index],

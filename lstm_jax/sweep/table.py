@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from lstm_jax.sweep.baseline import named, varying
 from lstm_jax.sweep.statistics import INTERVAL
-from lstm_jax.sweep.summary import BEST_HIGH
+from lstm_jax.tasks.scores import best_high
 
 __all__ = ["Column", "columns", "failures", "number", "table"]
 
@@ -132,7 +132,7 @@ def _mark(group: Group) -> str:
     low, high = group["difference_low"], group["difference_high"]
     if low is None or low <= 0 <= high:
         return ""
-    return "better" if (low > 0) == (group["metric"] in BEST_HIGH) else "worse"
+    return "better" if (low > 0) == best_high(group["metric"]) else "worse"
 
 
 def _is_baseline(group: Group, with_what: Sequence[Mapping[str, Any]]) -> bool:
