@@ -16,8 +16,9 @@ from lstm_jax.sweep.baseline import find_baseline, reference
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
+from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.summary import better, counted, groups, median_step
-from lstm_jax.sweep.table import failures, table
+from lstm_jax.sweep.table import columns, failures, table
 
 
 def member(bias: str, seed: int, accuracy: float | None, step: int | None = None) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def test_the_table_says_it():
     assert "length" not in lines[0], "what is the same everywhere is left out"
     assert "never" in lines[1] and "1/5 [0.04, 0.62]" in lines[1] and "5 of 5" in lines[1]
     assert "4/5" in lines[2] and "300" in lines[2] and "4 of 5 (1 failed)" in lines[2]
-    assert len({len(line) for line in lines}) <= 2
+    assert len({len(line) for line in lines[:3]}) <= 2
+    assert lines[3:] == ["", NARROW], "an interval is of four seeds"
 
 
 def test_a_narrow_terminal_gets_blocks_that_each_name_the_variant():
@@ -75,6 +77,22 @@ def test_differences_are_to_the_baseline_seed_by_seed():
     assert other[0]["difference"] == pytest.approx(-0.75) and other[1]["difference"] is None
     text = table(other)
     assert "minus forget_bias=1 [95 %]" in text and "-0.75 [" in text and text.count("baseline") == 1
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "last_accuracy", "nats"])
+@pytest.mark.parametrize("seeds", [2, 4, 5])
+def test_better_and_worse_are_said_of_five_pairs_and_more(metric, seeds):
+    """Two equals of two seeds exclude 0 every second time, of four every eighth."""
+    found = groups(
+        [member(bias, seed, 0.1 * seed + int(bias)) for bias in "01" for seed in range(1, seeds + 1)]
+    )
+    for group in found:
+        group["metric"] = metric
+    (column,) = [column for column in columns(found) if column.marks]
+    assert found[1]["difference_low"] > 0
+    marked = {5: "worse" if metric == "nats" else "better"}
+    assert column.marks == ["", marked.get(seeds, "")]
+    assert NARROW in column.note
 
 
 LABELS = [{"cell": cell, "hidden": hidden, "length": n} for cell in "ab" for hidden in (4, 8) for n in (5, 9)]

@@ -17,6 +17,7 @@ from lstm_jax.report.chart import (
     values_axis,
 )
 from lstm_jax.sweep.comparison import Comparison, Margin, margins, name_of
+from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.table import number
 
 __all__ = ["marginal", "parallel"]
@@ -117,7 +118,7 @@ def marginal(c: Comparison) -> Section | None:
         return None
     caption = (
         "The other fields are pooled. Dots: runs. Diamonds: mean over seeds of each seed's mean, with its "
-        "95 % bootstrap interval over seeds; a field with many values has dots alone."
+        f"95 % bootstrap interval over seeds; a field with many values has dots alone. {NARROW}"
     )
     return Section("marginals", "Field by field", caption, charts, ("marginals",))
 

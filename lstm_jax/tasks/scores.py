@@ -11,7 +11,7 @@ from lstm_jax.tasks.base import Batch, Metrics, Scores
 __all__ = ["COSTS", "best_high", "classes", "nats", "squared_error", "values", "values_within"]
 
 COSTS = ("nats", "perplexity", "bits_per_character", "bits_per_token", "squared_error")
-"""Figures of the tasks that tell what a prediction costs: best low. All others are shares of what is right."""
+"""Figures of the tasks that tell what a prediction costs, best low. Others are shares of what is right."""
 
 
 def best_high(metric: str) -> bool:
