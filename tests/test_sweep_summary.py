@@ -12,8 +12,9 @@ import pytest
 from configs.memory import base
 from lstm_jax.analysis import solved, variants
 from lstm_jax.errors import UserError
-from lstm_jax.sweep.baseline import find_baseline, reference
+from lstm_jax.sweep.baseline import find_baseline, reference, varying
 from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.comparison import variant_of
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import NARROW
@@ -113,6 +114,26 @@ LISTED = [{"variant": name, "length": 5} for name in ("LSTM, bias=0", "GRU")]
 )
 def test_a_baseline_is_found_as_a_person_writes_it(labels, wanted, found):
     assert find_baseline(labels, wanted, "length") == found
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{}, {"clip": 5}, {"hidden": 9}],
+        [{"clip": 1}, {"clip": 1, "lr": 0.1}, {"clip": 1, "hidden": 9}],
+        [{"clip": 1}, {"clip": 2, "lr": 0.1}, {"hidden": 9, "lr": 0.2}],
+    ],
+)
+def test_what_the_first_of_a_list_does_not_set_is_part_of_the_baseline(listed):
+    labels = [one | {"length": length} for one in listed for length in (5, 9)]
+    chosen = find_baseline(labels, None, "length")
+    assert [reference(labels, one, chosen, "length") for one in labels] == [0, 1] * 3
+    rows = [member("", seed, 0.1 * seed) | {"labels": one} for one in labels for seed in (1, 2, 3)]
+    found = groups(rows, length="length")
+    assert [group["compared_with"] for group in found] == [None] * 2 + labels[:2] * 2
+    told = varying(listed)
+    assert len({variant_of(one, told) for one in listed}) == 3 and variant_of({}, told) == "base config"
+    assert variant_of(chosen, list(chosen)) == variant_of(listed[0], told)
 
 
 @pytest.mark.parametrize(

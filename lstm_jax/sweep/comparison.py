@@ -28,6 +28,9 @@ __all__ = [
 FEW = 12
 """Values of a field that still get a mean each; of more, as in a random search, the dots alone are drawn."""
 
+BASE = "base config"
+"""What a variant is called that sets none of the fields that vary."""
+
 
 class Comparison(NamedTuple):
     """What the table, the figures and the page are made of.
@@ -41,7 +44,7 @@ class Comparison(NamedTuple):
       length: label of the axis of lengths; "" where there is none.
       length_label: what that axis is called.
       fields: labels that vary, without the length: they make the variant.
-      baseline: labels that the others are compared with.
+      baseline: labels that the others are compared with, see `find_baseline`.
       runs: a row an ended run for the figures: {"name", "variant", "length", "seed", "solved",
         "solved_step", "steps", "value", "chance"}; the value of a failed one is NaN.
       kind: what the variants are, in words; "" where their names say it.
@@ -80,13 +83,14 @@ class Comparison(NamedTuple):
 
 
 def variant_of(labels: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What a member is, beside its length and seed, in words: "1", or "cell=gru, hidden=64"."""
+    """What a member is, beside its length and seed, in words: "1", or "cell=gru, hidden=64", or BASE."""
+    known = {name: labels[name] for name in names if labels.get(name) is not None}
+    if not known and names:
+        return BASE
     if len(names) == 1:
-        return str(labels.get(names[0], ""))
+        return str(known[names[0]])
     return ", ".join(
-        str(labels[name]) if name == "variant" else f"{name_of(name)}={labels[name]}"
-        for name in names
-        if name in labels
+        str(value) if name == "variant" else f"{name_of(name)}={value}" for name, value in known.items()
     )
 
 
