@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.errors import UserError
-from lstm_jax.tasks import TASKS, Task, make_task, scores
+from lstm_jax.tasks import TASKS, Task, figure_names, make_task, scores
 from lstm_jax.tasks.pixels import from_images
 from tests.solvers import SOLVERS
 from tests.tiny_images import tiny_images
@@ -277,7 +277,7 @@ def test_it_is_known_which_figures_are_best_high(make):
     best = task.report(measured(task, "test", known or functools.partial(perfect, task)))
     blank = measured(task, "test", lambda b: np.zeros((*b.inputs.shape[:2], task.outputs), np.float32))
     worse = task.report(blank) | task.chance
-    assert set(best) == set(worse)
+    assert set(best) == set(worse) == set(figure_names(task))
     for name, value in best.items():
         assert value != worse[name], name
         assert scores.best_high(name) == (value > worse[name]), name

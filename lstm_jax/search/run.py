@@ -24,7 +24,7 @@ from lstm_jax.search.study import counted, need_optuna, open_study, requeue, tak
 from lstm_jax.sweep.define import Member, Sweep, expand
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
 from lstm_jax.sweep.member import Job, stoppable, train_member
-from lstm_jax.sweep.summary import figure_of
+from lstm_jax.sweep.summary import choose_metric, figure_of
 from lstm_jax.tasks.scores import best_high
 
 __all__ = ["SearchPaths", "default_metric", "records", "search"]
@@ -75,11 +75,8 @@ def default_metric(space: Space, wanted: str = "") -> str:
     section = space.base.to_dict()["task"]
     task = tasks.make_task(**section, epochs=space.base.train.epochs, seed=space.base.seed)
     loss = next(iter(task.chance))
-    names = list(dict.fromkeys([*task.chance, *task.report({loss: task.chance[loss]})]))
-    if wanted or space.metric:
-        check_name(wanted or space.metric, names, "metric of the search:")
-        return wanted or space.metric
-    return next((name for name in ("perplexity", "accuracy") if name in names), loss)
+    names = tasks.figure_names(task)
+    return choose_metric(names, loss, wanted or space.metric, "metric of the search:")
 
 
 def search(

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lstm_jax.tasks.scores import best_high
 
 __all__ = [
     "better",
+    "choose_metric",
     "counted",
     "figure_of",
     "groups",
@@ -34,20 +35,33 @@ DIVERGED = 1e9
 """Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
 
 
+def choose_metric(names: Iterable[str], loss: str, wanted: str, kind: str) -> str:
+    """`wanted`, or perplexity, accuracy, or the loss where nothing is wanted.
+
+    Args:
+      names: the figures there are.
+      loss: the task's own.
+      wanted: "" for the default.
+      kind: what `wanted` is, for the message.
+
+    Raises:
+      UserError: there is no figure `wanted`.
+    """
+    names = list(names)
+    if wanted:
+        check_name(wanted, names, kind)
+        return wanted
+    return next((name for name in ("perplexity", "accuracy") if name in names), loss)
+
+
 def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
     """The metric that a run is compared by: `wanted`, or perplexity, accuracy, or the task's first.
 
     Raises:
       UserError: the run has no figure `wanted`.
     """
-    figures = result["figures"]["static"]["test"]
-    if wanted:
-        check_name(wanted, figures, "metric of the sweep's runs:")
-        return wanted
-    for name in ("perplexity", "accuracy"):
-        if name in figures:
-            return name
-    return next(iter(result["chance"]))
+    figures, loss = result["figures"]["static"]["test"], next(iter(result["chance"]))
+    return choose_metric(figures, loss, wanted, "metric of the sweep's runs:")
 
 
 def counted(metric: str, value: float) -> float:
