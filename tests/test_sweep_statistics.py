@@ -109,9 +109,15 @@ def test_pairs_are_the_seeds_that_both_have():
 
 
 def test_settings_are_averaged_before_seeds_are_resampled():
-    values = [(seed, 10.0 * setting + seed) for seed in (1, 2, 3) for setting in (0, 1)]
+    values = {setting: {seed: 10.0 * setting + seed for seed in (1, 2, 3)} for setting in (0, 1)}
     assert over_seeds(values) == bootstrap([6.0, 7.0, 8.0])
-    assert over_seeds([*values, (1, math.inf)]) == over_seeds(values)
+
+
+@pytest.mark.parametrize("lacking", [{1: 3.0}, {1: 3.0, 2: math.nan}, {1: 3.0, 2: math.inf}])
+def test_a_setting_that_lacks_a_seed_is_left_out(lacking):
+    """Its value would tell the seeds apart: 2.0 and 1.0 where both have 1.0 in what both have."""
+    assert over_seeds({"both": {1: 1.0, 2: 1.0}, "one": lacking}) == (1.0, 1.0, 1.0)
+    assert math.isnan(over_seeds({"a": {1: 1.0}, "b": {2: 1.0}})[0]) and math.isnan(over_seeds({})[0])
 
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 5), (5, 5), (3, 5), (1, 1), (40, 100)])

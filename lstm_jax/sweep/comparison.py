@@ -1,5 +1,6 @@
 """A sweep as it is compared: members, groups over seeds, what varies, and the numbers behind its figures."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -190,16 +191,25 @@ class Margin(NamedTuple):
       values: of the field, one a run.
       runs: the runs, in the same order.
       means: field value -> (mean, low, high) of `statistics.over_seeds`; empty where the values are many.
+      settings: of the other fields, that there are in the sweep.
+      left_out: of these, how many are in no mean, see `margins`.
     """
 
     field: str
     values: list[Any]
     runs: list[dict[str, Any]]
     means: dict[Any, tuple[float, float, float]]
+    settings: int
+    left_out: int
 
 
 def margins(comparison: Comparison) -> list[Margin]:
-    """A margin for each field that varies, the length among them; runs without the field are left out."""
+    """A margin for each field that varies, the length among them; runs without the field are left out.
+
+    Means are over the settings of the other fields of which each run of the sweep ended with a finite value,
+    so that the values of a field, and the seeds, are compared over the same settings. Values and seeds that
+    have no such run at all are not compared.
+    """
     found = []
     for field in [*comparison.fields, *([comparison.length] if comparison.length else [])]:
         runs = [run for run in comparison.runs if field in run["labels"]]
@@ -207,10 +217,31 @@ def margins(comparison: Comparison) -> list[Margin]:
         distinct = list(dict.fromkeys(values))
         if len(distinct) < 2:
             continue
-        means = {}
+        means: dict[Any, tuple[float, float, float]] = {}
+        cells = _settings(comparison, field)
+        kept = {name: mine for name, mine in cells.items() if all(map(math.isfinite, mine.values()))}
         if len(distinct) <= FEW or not all(isinstance(value, int | float) for value in distinct):
             for value in distinct:
-                mine = [(run["seed"], run["value"]) for run in runs if run["labels"][field] == value]
-                means[value] = over_seeds(mine)
-        found.append(Margin(field, values, runs, means))
+                mine = {
+                    name: {seed: one for (level, seed), one in runs_of.items() if level == value}
+                    for name, runs_of in kept.items()
+                }
+                means[value] = over_seeds({name: runs_of for name, runs_of in mine.items() if runs_of})
+        found.append(Margin(field, values, runs, means, len(cells), len(cells) - len(kept)))
+    return found
+
+
+def _settings(comparison: Comparison, field: str) -> dict[str, dict[tuple[Any, int], float]]:
+    """Setting of all other fields -> (value of `field`, seed) -> the metric, NaN where there is none yet."""
+    ended = {run["name"]: run["value"] for run in comparison.runs}
+    rows = [row for row in comparison.members if field in row["labels"]]
+    value = {row["name"]: ended.get(row["name"], math.nan) for row in rows}
+    some = [row for row in rows if math.isfinite(value[row["name"]])]
+    levels, seeds = {row["labels"][field] for row in some}, {row["seed"] for row in some}
+    found: dict[str, dict[tuple[Any, int], float]] = {}
+    for row in rows:
+        level = row["labels"][field]
+        if level in levels and row["seed"] in seeds:
+            others = json.dumps({name: one for name, one in row["labels"].items() if name != field})
+            found.setdefault(others, {})[level, row["seed"]] = value[row["name"]]
     return found

@@ -10,7 +10,7 @@ same. No resample reaches beyond what was seen: with up to four seeds the interv
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -93,20 +93,19 @@ def paired(
     return Paired(*bootstrap(kept, seed=seed, share=share), len(kept))
 
 
-def over_seeds(values: Iterable[tuple[int, float]]) -> tuple[float, float, float]:
+def over_seeds(values: Mapping[Hashable, Mapping[int, float]]) -> tuple[float, float, float]:
     """(mean, low, high) of values of several settings of which each was run with each seed.
 
     The settings of a seed are averaged first, and the seeds are resampled: settings are chosen, not drawn,
-    so that they are no sample to take an interval over.
+    so that they are no sample to take an interval over. A setting that lacks a finite value of a seed that
+    others have is left out: seeds averaged over different settings would differ by these.
 
     Args:
-      values: (seed, metric) of each run; what is not finite is left out.
+      values: setting -> seed -> metric.
     """
-    by_seed: dict[int, list[float]] = {}
-    for seed, value in values:
-        if math.isfinite(value):
-            by_seed.setdefault(seed, []).append(value)
-    return bootstrap([float(np.mean(mine)) for mine in by_seed.values()])
+    seeds = {seed for runs in values.values() for seed, value in runs.items() if math.isfinite(value)}
+    whole = [runs for runs in values.values() if all(math.isfinite(runs.get(s, math.nan)) for s in seeds)]
+    return bootstrap([float(np.mean([runs[seed] for runs in whole])) for seed in sorted(seeds) if whole])
 
 
 def wilson(successes: int, total: int, *, share: float = 0.95) -> tuple[float, float]:
