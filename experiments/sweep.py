@@ -80,6 +80,7 @@ def definition_of(path: str, variant: str) -> Any:
 
 def compare(workdir: str, metric: str) -> None:
     """Prints the table and draws the figures."""
+    from lstm_jax.sweep.comparison import read
     from lstm_jax.sweep.pictures import draw
     from lstm_jax.sweep.summary import summarise
     from lstm_jax.sweep.table import table
@@ -87,7 +88,7 @@ def compare(workdir: str, metric: str) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     print(f"\n{table(summarise(workdir, metric), width)}\n")
     print(f"summary {os.path.join(workdir, 'summary.csv')}")
-    for file in draw(workdir):
+    for file in draw(workdir, comparison=read(workdir, metric)):
         print(f"figure {file}")
     chosen = f" --metric={metric}" if metric else ""
     print(f"page: python experiments/report.py --sweep={shlex.quote(workdir)}{chosen}")
@@ -109,7 +110,7 @@ def main(arguments: list[str]) -> None:
 
     path, _, variant = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     definition = command_line(config, definition_of(path, variant), FLAGS.grid or [], FLAGS.seeds)
-    sweep = expand(config, definition)
+    sweep = expand(config, definition | ({"metric": FLAGS.metric} if FLAGS.metric else {}))
     if FLAGS.list:
         print("\n".join(member.name for member in sweep.members))
         print(f"{len(sweep.members)} members")

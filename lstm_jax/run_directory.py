@@ -7,12 +7,14 @@
 - analysis/: what the instruments found, figures and numbers
 """
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import re
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,11 +47,14 @@ _ABSENT = object()
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` as JSON by one rename, so that a reader or a kill never meets half a file.
 
+    Several threads, processes and machines may write the same file: each has a name of its own until the
+    rename, and the last one stands.
+
     Raises:
       UserError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(value, file, indent=2, ensure_ascii=False)
@@ -61,6 +66,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free space or choose another workdir"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def flat_config(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -95,11 +95,32 @@ def test_what_the_comparison_reads(comparison):
     assert comparison.groups[3]["counted"] == 1 and comparison.groups[3]["failed"] == 1
     variant, length = margins(comparison)
     assert (variant.field, length.field) == ("variant", "length")
-    mine = [
-        [run["value"] for run in comparison.runs if run["seed"] == seed and run["length"] == 5]
-        for seed in (1, 2, 3)
-    ]
-    assert length.means[5][0] == pytest.approx(np.mean([np.mean(one) for one in mine]))
+    # The second variant has one run of length 20: the lengths are compared by the first variant alone.
+    mine = [run["value"] for run in comparison.runs if run["variant"] == "LSTM" and run["length"] == 5]
+    assert length.means[5][0] == pytest.approx(np.mean(mine)) and len(mine) == 3
+    assert (length.settings, length.left_out) == (2, 1) == (variant.settings, variant.left_out)
+    assert [value[0] for value in variant.means.values()] == pytest.approx(
+        [
+            np.mean([run["value"] for run in comparison.runs if (run["variant"], run["length"]) == (name, 5)])
+            for name in variant.means
+        ]
+    )
+
+
+def test_fields_are_compared_over_settings_that_all_their_values_have(tmp_path):
+    """A bias that never ends is not compared; a setting that one seed of one bias lacks is left out."""
+    grid = {"model.cell.forget_bias": [0, 1, 2], "optim.clip": [1.0, 2.0]}
+    paths = make(tmp_path, {"grid": grid, "seeds": 2})
+    names = [member["name"] for member in paths.read()["members"]]
+    for name in [*names[8:], names[7]]:  # all of bias 2, and of bias 1 with clip 2 the second seed
+        (paths.member(name) / "result.json").unlink()
+    comparison = read(tmp_path)
+    value = {run["name"]: run["value"] for run in comparison.runs}
+    bias, clip = margins(comparison)
+    assert (bias.settings, bias.left_out) == (2, 1) == (clip.settings - 1, clip.left_out - 1)
+    assert bias.means["0"][0] == pytest.approx((value[names[0]] + value[names[1]]) / 2)
+    assert list(bias.means) == ["0", "1"]
+    assert clip.means[2.0][0] == pytest.approx((value[names[2]] + value[names[3]]) / 2)
 
 
 def test_of_many_variants_the_best_and_the_baseline_are_shown(tmp_path):

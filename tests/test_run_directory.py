@@ -205,3 +205,19 @@ def test_write_json_replaces_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cannot write .*x\.json: No space left on device"):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text(encoding="utf-8"))["a"] == [0.1, float("inf")]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path, monkeypatch):
+    """The second begins and ends while the first is writing."""
+    path, dump = tmp_path / "a.json", json.dump
+
+    def second(value, file, **how):
+        monkeypatch.setattr(json, "dump", dump)
+        write_json(path, "second")
+        assert json.loads(path.read_text()) == "second"
+        dump(value, file, **how)
+
+    monkeypatch.setattr(json, "dump", second)
+    write_json(path, "first")
+    assert json.loads(path.read_text()) == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]

@@ -1,9 +1,11 @@
 """A search by optuna: its space, its trials as runs, pruned, failed, killed and gone on with."""
 
+import itertools
 import json
 import os
 import signal
 import statistics
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from lstm_jax.run_directory import RunPaths
 from lstm_jax.sweep.distributions import DISTRIBUTIONS
 
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
+from lstm_jax.search import run as running  # noqa: E402
 from lstm_jax.search import study as studies  # noqa: E402
 from lstm_jax.search.pictures import draw, table  # noqa: E402
 from lstm_jax.search.run import SearchPaths, records, search  # noqa: E402
@@ -173,6 +176,34 @@ def test_stopped_and_killed_searches_go_on(tmp_path, monkeypatch):
     assert "going on from step 6" in log
     assert found[3]["params"]["optim.learning_rate"] != found[2]["params"]["optim.learning_rate"]
     assert begin().trials == study.trials, "there are as many as asked for"
+
+
+def test_an_older_list_of_trials_does_not_replace_a_newer_one(tmp_path, monkeypatch):
+    """Two searches record at once: the first has asked the study, the second would overtake its writing."""
+    paths, space, asked, written = SearchPaths(tmp_path), rates(), threading.Event(), threading.Event()
+    counts = itertools.count(1)
+
+    def asking(study: Any) -> list[dict[str, Any]]:
+        count = next(counts)
+        asked.set()
+        if count == 1:
+            written.wait(0.5)  # for the second, which has to wait for us
+        return [{"run": f"{number}", "state": "fail"} for number in range(count)]
+
+    def record() -> None:
+        running._record(paths, None, space, "nats", {"direction": "minimize"})
+
+    monkeypatch.setattr(running, "records", asking)
+    first = threading.Thread(target=record)
+    first.start()
+    asked.wait()
+    record()
+    written.set()
+    first.join()
+    assert len(json.loads(paths.search.read_text())["trials"]) == 2
+    paths.search.write_text("{")
+    with pytest.raises(UserError, match=r"search\.json cannot be read"):
+        search(space, tmp_path, trials=1, metric="nats", say=silent)
 
 
 def test_trials_of_other_machines_are_left_alone(tmp_path):

@@ -149,6 +149,13 @@ REFUSED = {
     "unequal zip": ({"zip": {LENGTH: [5, 6], RATE: [0.1]}}, "task.length has 2, optim.learning_rate has 1"),
     "two parts": ({"zip": {LENGTH: [5]}, "grid": {LENGTH: [6]}}, "task.length is swept in two parts"),
     "the same twice": ({"grid": {BIAS: [1, "1"]}}, "the same run twice"),
+    "the same in other words": ({"grid": {BIAS: ["0", "0.0"]}}, "the same run twice"),
+    "the same spec": ({"grid": {BIAS: ["chrono(9)", "chrono(9.0)"]}}, "the same run twice"),
+    "infinite": ({"grid": {RATE: [float("inf")]}}, "cannot be inf"),
+    "infinite text": ({"grid": {BIAS: [float("inf")]}}, "cannot be inf"),
+    "no dict": ([{"grid": {}}], "sweep() gives a list"),
+    "random of nothing": ({"random": {"count": 2}}, "no field to draw"),
+    "text for random's seed": ({"random": {"count": 2, "seed": "x"}}, "has the seed 'x'"),
     "seed in a grid": ({"grid": {"seed": [1]}}, 'by the part "seeds" alone'),
     "no seeds": ({"seeds": 0}, "give their number"),
     "text for seeds": ({"seeds": "3"}, "give their number"),
@@ -184,6 +191,8 @@ def test_what_is_wrong_is_refused_in_one_line(config, definition, message):
         (["task.length"], "", "write FIELD=VALUE,VALUE"),
         (["task.lengt=3"], "", "did you mean 'length'"),
         (["task.length=3,x"], "", "task.length='x'"),
+        (["task.length=3", "task.length=4"], "", "--grid=task.length=... is given twice"),
+        (["optim.learning_rate=1e400"], "", "optim.learning_rate cannot be inf"),
         ([], "five", "--seeds=five"),
         ([], "", "has no sweep()"),
     ],
@@ -192,6 +201,16 @@ def test_what_is_mistyped_is_refused(config, grids, seeds, message):
     with pytest.raises(UserError) as error:
         command_line(config, None, grids, seeds)
     assert message in str(error.value)
+
+
+def test_a_list_in_place_of_the_data_is_refused_before_it_is_joined(config):
+    with pytest.raises(UserError, match=r"sweep\(\) gives a list"):
+        command_line(config, [{"grid": {}}], [], "2")
+
+
+def test_other_numbers_in_a_spec_are_other_runs(config):
+    biases = ["1", "10", "1.5", "-1", "chrono(9)", "chrono(90)", "0.1"]
+    assert len(expand(config, {"grid": {BIAS: biases}}).members) == len(biases)
 
 
 def test_a_template_s_value_keeps_its_kind():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.run_directory import RunDirectory
 from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
+from lstm_jax.sweep.metric import figures_of
 from lstm_jax.sweep.pictures import draw
 from lstm_jax.sweep.run import run
 from lstm_jax.sweep.summary import summarise
@@ -171,6 +173,26 @@ def test_a_worker_that_dies_takes_one_member_with_it(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert run(expand(tiny(), {"seeds": 2}), tmp_path, mode="sequential").failed == {}, "it is tried again"
     assert not (SweepPaths(tmp_path).member("seed=1") / "failure.json").exists()
+
+
+def test_a_metric_is_looked_for_before_anything_is_trained(tmp_path):
+    """A member whose config is no task is no reason to refuse the others."""
+    bad = expand(tiny(), {"grid": {"task.length": [0, 3]}, "metric": "acuracy"})
+    with pytest.raises(UserError, match="did you mean 'accuracy'"):
+        run(bad, tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
+    assert set(figures_of([member.config.to_dict() for member in bad.members])) == {"nats", "accuracy"}
+    assert figures_of([bad.members[0].config.to_dict()]) == []
+
+
+def test_the_launcher_draws_what_its_table_compares(whole, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    from lstm_jax.sweep import pictures
+
+    drawn = []
+    monkeypatch.setattr(pictures, "draw", lambda directory, comparison: drawn.append(comparison.metric) or [])
+    import_module("sweep").compare(str(whole), "nats")
+    assert drawn == ["nats"] and "test nats" in capsys.readouterr().out
 
 
 def test_another_sweep_is_refused_with_the_difference_named(whole):

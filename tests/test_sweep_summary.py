@@ -12,12 +12,14 @@ import pytest
 from configs.memory import base
 from lstm_jax.analysis import solved, variants
 from lstm_jax.errors import UserError
-from lstm_jax.sweep.baseline import find_baseline, reference
+from lstm_jax.sweep.baseline import find_baseline, reference, varying
 from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.comparison import variant_of
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
+from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.summary import better, counted, groups, median_step
-from lstm_jax.sweep.table import failures, table
+from lstm_jax.sweep.table import columns, failures, table
 
 
 def member(bias: str, seed: int, accuracy: float | None, step: int | None = None) -> dict[str, Any]:
@@ -54,7 +56,8 @@ def test_the_table_says_it():
     assert "length" not in lines[0], "what is the same everywhere is left out"
     assert "never" in lines[1] and "1/5 [0.04, 0.62]" in lines[1] and "5 of 5" in lines[1]
     assert "4/5" in lines[2] and "300" in lines[2] and "4 of 5 (1 failed)" in lines[2]
-    assert len({len(line) for line in lines}) <= 2
+    assert len({len(line) for line in lines[:3]}) <= 2
+    assert lines[3:] == ["", NARROW], "an interval is of four seeds"
 
 
 def test_a_narrow_terminal_gets_blocks_that_each_name_the_variant():
@@ -77,6 +80,22 @@ def test_differences_are_to_the_baseline_seed_by_seed():
     assert "minus forget_bias=1 [95 %]" in text and "-0.75 [" in text and text.count("baseline") == 1
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "last_accuracy", "nats"])
+@pytest.mark.parametrize("seeds", [2, 4, 5])
+def test_better_and_worse_are_said_of_five_pairs_and_more(metric, seeds):
+    """Two equals of two seeds exclude 0 every second time, of four every eighth."""
+    found = groups(
+        [member(bias, seed, 0.1 * seed + int(bias)) for bias in "01" for seed in range(1, seeds + 1)]
+    )
+    for group in found:
+        group["metric"] = metric
+    (column,) = [column for column in columns(found) if column.marks]
+    assert found[1]["difference_low"] > 0
+    marked = {5: "worse" if metric == "nats" else "better"}
+    assert column.marks == ["", marked.get(seeds, "")]
+    assert NARROW in column.note
+
+
 LABELS = [{"cell": cell, "hidden": hidden, "length": n} for cell in "ab" for hidden in (4, 8) for n in (5, 9)]
 LISTED = [{"variant": name, "length": 5} for name in ("LSTM, bias=0", "GRU")]
 
@@ -95,6 +114,26 @@ LISTED = [{"variant": name, "length": 5} for name in ("LSTM, bias=0", "GRU")]
 )
 def test_a_baseline_is_found_as_a_person_writes_it(labels, wanted, found):
     assert find_baseline(labels, wanted, "length") == found
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{}, {"clip": 5}, {"hidden": 9}],
+        [{"clip": 1}, {"clip": 1, "lr": 0.1}, {"clip": 1, "hidden": 9}],
+        [{"clip": 1}, {"clip": 2, "lr": 0.1}, {"hidden": 9, "lr": 0.2}],
+    ],
+)
+def test_what_the_first_of_a_list_does_not_set_is_part_of_the_baseline(listed):
+    labels = [one | {"length": length} for one in listed for length in (5, 9)]
+    chosen = find_baseline(labels, None, "length")
+    assert [reference(labels, one, chosen, "length") for one in labels] == [0, 1] * 3
+    rows = [member("", seed, 0.1 * seed) | {"labels": one} for one in labels for seed in (1, 2, 3)]
+    found = groups(rows, length="length")
+    assert [group["compared_with"] for group in found] == [None] * 2 + labels[:2] * 2
+    told = varying(listed)
+    assert len({variant_of(one, told) for one in listed}) == 3 and variant_of({}, told) == "base config"
+    assert variant_of(chosen, list(chosen)) == variant_of(listed[0], told)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +187,7 @@ def test_the_median_counts_unsolved_as_never(steps, median):
 
 
 def test_better_knows_which_way():
-    assert better("accuracy", 0.9, 0.8) and better("recall", 0.9, 0.8) and better("nats", 0.8, 0.9)
+    assert better("accuracy", 0.9, 0.8) and better("last_accuracy", 0.9, 0.8) and better("nats", 0.8, 0.9)
 
 
 ROWS = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.errors import UserError
-from lstm_jax.tasks import TASKS, Task, make_task
+from lstm_jax.tasks import TASKS, Task, figure_names, make_task, scores
 from lstm_jax.tasks.pixels import from_images
 from tests.solvers import SOLVERS
 from tests.tiny_images import tiny_images
@@ -268,6 +268,19 @@ def test_a_perfect_predictor_scores_perfectly(make_corpus):
         assert figures[next(iter(task.chance))] < 1e-6
         if "accuracy" in figures:
             assert figures["accuracy"] == 1.0
+
+
+def test_it_is_known_which_figures_are_best_high(make):
+    """By a perfect predictor: beside chance, or, where chance is not told, beside a predictor of nothing."""
+    task = make()
+    known = SOLVERS[task.name].perfect if task.name in SOLVERS else None
+    best = task.report(measured(task, "test", known or functools.partial(perfect, task)))
+    blank = measured(task, "test", lambda b: np.zeros((*b.inputs.shape[:2], task.outputs), np.float32))
+    worse = task.report(blank) | task.chance
+    assert set(best) == set(worse) == set(figure_names(task))
+    for name, value in best.items():
+        assert value != worse[name], name
+        assert scores.best_high(name) == (value > worse[name]), name
 
 
 def test_the_loss_trained_on_is_the_loss_measured(make):

@@ -24,12 +24,14 @@ class Panel(NamedTuple):
       settings: its value in each run.
       values: the metric of each run; what is not finite is left out.
       means: its value -> (mean, low, high); NaN bounds draw no bar.
+      note: stands below its name.
     """
 
     label: str
     settings: Sequence[Any]
     values: Sequence[float]
     means: Mapping[Any, tuple[float, float, float]]
+    note: str = ""
 
 
 def marginals(
@@ -68,7 +70,8 @@ def marginals(
             rotation=40 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor",
         )  # fmt: skip
         axes.set_xlim(-0.5 * max(0.16, wide) - 0.05, 1.05 + 0.5 * max(0.16, wide))
-        axes.set_xlabel(panel.label.replace("_", " "), fontsize=9)
+        name = panel.label.replace("_", " ")
+        axes.set_xlabel(f"{name}\n({panel.note})" if panel.note else name, fontsize=9)
         share_axis(axes, everything)
         if chance is not None:
             draw_chance(axes, chance, everything)

@@ -3,6 +3,7 @@
 from lstm_jax.analysis.variants import looks
 from lstm_jax.report.chart import SYMBOLS, Chart, Figure, Section, layout_of, metric_name, plain, rounded
 from lstm_jax.sweep.comparison import Comparison, shown_variants, variant_of
+from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.table import number
 
 __all__ = ["differences"]
@@ -58,7 +59,7 @@ def differences(c: Comparison) -> Section | None:
     better = "right" if c.high else "left"
     caption = (
         f"To {against}, the baseline: mean of the paired differences over the seeds of both, with its 95 % "
-        f"bootstrap interval. The {better} of 0 is better than the baseline. Not corrected for "
+        f"bootstrap interval. {NARROW} The {better} of 0 is better than the baseline. Not corrected for "
         "the number of comparisons."
     )
     if by_length:

@@ -17,6 +17,7 @@ from lstm_jax.report.chart import (
     values_axis,
 )
 from lstm_jax.sweep.comparison import Comparison, Margin, margins, name_of
+from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.table import number
 
 __all__ = ["marginal", "parallel"]
@@ -112,12 +113,16 @@ def _one_axis(layout: Figure, x: int, title: str, scale: Scale, *, right: bool) 
 
 def marginal(c: Comparison) -> Section | None:
     """The metric against each field."""
-    charts = [_margin(c, margin, place) for place, margin in enumerate(margins(c))]
+    found = margins(c)
+    charts = [_margin(c, margin, place) for place, margin in enumerate(found)]
     if not charts:
         return None
+    lost = [f"{name_of(m.field)} {m.left_out} of {m.settings}" for m in found if m.means and m.left_out]
+    without = f" Left out of the means: {', '.join(lost)}." if lost else ""
     caption = (
-        "The other fields are pooled. Dots: runs. Diamonds: mean over seeds of each seed's mean, with its "
-        "95 % bootstrap interval over seeds; a field with many values has dots alone."
+        "The other fields are pooled. Dots: runs. Diamonds: mean over seeds of each seed's mean over those "
+        f"settings of the other fields of which every run ended with a finite value.{without} Bars: its "
+        f"95 % bootstrap interval over seeds; a field with many values has dots alone. {NARROW}"
     )
     return Section("marginals", "Field by field", caption, charts, ("marginals",))
 

@@ -5,11 +5,12 @@ of a sweep serves for its trials. Beside that it has search.json, the trials as 
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from lstm_jax.search.study import counted, need_optuna, open_study, requeue, tak
 from lstm_jax.sweep.define import Member, Sweep, expand
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
 from lstm_jax.sweep.member import Job, stoppable, train_member
-from lstm_jax.sweep.summary import BEST_HIGH, figure_of
+from lstm_jax.sweep.summary import choose_metric, figure_of
+from lstm_jax.tasks.scores import best_high
 
 __all__ = ["SearchPaths", "default_metric", "records", "search"]
 
@@ -45,12 +47,16 @@ class SearchPaths(SweepPaths):
         Raises:
           UserError: the directory holds something else; the difference is named.
         """
-        new = json.loads(
-            json.dumps({"base": space.base.to_dict(), "space": space.plain, "metric": metric}, default=list)
-        )
+        new = _told(space, metric)
         if self.search.exists():
-            old = json.loads(self.search.read_text(encoding="utf-8"))
-            found = config_differences({name: old[name] for name in new}, new)
+            try:
+                old = json.loads(self.search.read_text(encoding="utf-8"))
+                before = {name: old[name] for name in new}
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                raise UserError(
+                    f"{self.search} cannot be read ({error}): put back a copy, or choose another --workdir"
+                ) from error
+            found = config_differences(before, new)
             found = {name: pair for name, pair in found.items() if name != "base.task.data_dir"}
             if found:
                 name, (was, now) = next(iter(found.items()))
@@ -64,6 +70,33 @@ class SearchPaths(SweepPaths):
         self.members.mkdir(parents=True, exist_ok=True)
         write_json(self.search, new | {"trials": []})
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Waits until no other search writes the files of this directory, and keeps others waiting meanwhile.
+
+        Where the file system has no locks, as some network mounts have none, nobody waits.
+
+        Raises:
+          UserError: the directory cannot be made or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = open(self.root / ".search.lock", "a", encoding="utf-8")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise UserError(
+                f"cannot use {self.root} as the workdir: {error.strerror}; choose another directory"
+            ) from error
+        with file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _told(space: Space, metric: str) -> dict[str, Any]:
+    """What a search is over, as search.json has it."""
+    told = {"base": space.base.to_dict(), "space": space.plain, "metric": metric}
+    return json.loads(json.dumps(told, default=list))
+
 
 def default_metric(space: Space, wanted: str = "") -> str:
     """The metric on valid that is sought: `wanted`, the space's, or perplexity, accuracy, the task's first.
@@ -74,11 +107,8 @@ def default_metric(space: Space, wanted: str = "") -> str:
     section = space.base.to_dict()["task"]
     task = tasks.make_task(**section, epochs=space.base.train.epochs, seed=space.base.seed)
     loss = next(iter(task.chance))
-    names = list(dict.fromkeys([*task.chance, *task.report({loss: task.chance[loss]})]))
-    if wanted or space.metric:
-        check_name(wanted or space.metric, names, "metric of the search:")
-        return wanted or space.metric
-    return next((name for name in ("perplexity", "accuracy") if name in names), loss)
+    names = tasks.figure_names(task)
+    return choose_metric(names, loss, wanted or space.metric, "metric of the search:")
 
 
 def search(
@@ -126,8 +156,9 @@ def search(
         raise UserError(f"--trials={trials}: it must be 1 or more")
     paths = SearchPaths(directory)
     metric = default_metric(space, metric)
-    direction = "maximize" if metric in BEST_HIGH else "minimize"
-    paths.guard_search(space, metric)
+    direction = "maximize" if best_high(metric) else "minimize"
+    with paths.alone():
+        paths.guard_search(space, metric)
     name = study_name or paths.root.name
     study = open_study(storage or str(paths.journal), name, direction, sampler, pruner, seed)
     about = {
@@ -152,9 +183,8 @@ def search(
                 requeue(study, trial, died=False)
                 raise
             say(f"{count + 1}/{trials} {run}: {line}")
-            with contextlib.suppress(UserError):  # another machine may be writing it
-                _record(paths, study, space, about)
-    _record(paths, study, space, about)
+            _record(paths, study, space, metric, about)
+    _record(paths, study, space, metric, about)
     return study
 
 
@@ -252,15 +282,23 @@ def records(study: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _record(paths: SearchPaths, study: Any, space: Space, about: Mapping[str, Any]) -> None:
-    """Writes search.json, and sweep.json for what compares sweeps: the trials that were trained here."""
-    found = records(study)
-    old = json.loads(paths.search.read_text(encoding="utf-8"))
+def _record(paths: SearchPaths, study: Any, space: Space, metric: str, about: Mapping[str, Any]) -> None:
+    """Writes search.json, and sweep.json for what compares sweeps: the trials that were trained here.
+
+    The study is asked and the files are written in one turn, so that of several searches in a directory none
+    puts an older list of trials in the place of a newer one.
+    """
+    with paths.alone():
+        _write(paths, records(study), space, metric, about)
+
+
+def _write(
+    paths: SearchPaths, found: list[dict[str, Any]], space: Space, metric: str, about: Mapping[str, Any]
+) -> None:
     complete = [trial for trial in found if trial["state"] == "complete"]
     sign = -1 if about["direction"] == "maximize" else 1
     best = min(complete, key=lambda trial: sign * trial["value"], default=None)
-    kept = {name: old[name] for name in ("base", "space", "metric")}
-    write_json(paths.search, kept | {**about, "best": best, "trials": found})
+    write_json(paths.search, _told(space, metric) | {**about, "best": best, "trials": found})
     members = {
         trial["run"]: trial["overrides"]
         for trial in found
@@ -268,7 +306,7 @@ def _record(paths: SearchPaths, study: Any, space: Space, about: Mapping[str, An
     }
     if members:
         made = [_member(space, name, overrides) for name, overrides in members.items()]
-        paths.guard(Sweep(space.base, tuple(made), "", "", kept["metric"]))
+        paths.guard(Sweep(space.base, tuple(made), "", "", metric))
 
 
 def _member(space: Space, name: str, overrides: Mapping[str, Any]) -> Member:

@@ -47,7 +47,8 @@ def find_baseline(labels: Sequence[Labels], wanted: Any, length: str = "") -> di
       length: the name that is an axis, and no part of a variant.
 
     Returns:
-      Name -> value, with the values as the labels have them. Names that are left out are free: a variant is
+      Name -> value, with the values as the labels have them, None for a name that the baseline has not, as
+      where the first of a list is the base config alone. Names that are left out are free: a variant is
       compared with the one that agrees with it there.
 
     Raises:
@@ -56,12 +57,12 @@ def find_baseline(labels: Sequence[Labels], wanted: Any, length: str = "") -> di
     names = varying(labels) or list(labels[0] if labels else {})
     if not wanted:
         first = labels[0] if labels else {}
-        return {name: first[name] for name in names if name in first and name != length}
+        return {name: first.get(name) for name in names if name != length}
     found: list[dict[str, Any]] = []
     for reading in _readings(wanted, list(dict.fromkeys(n for one in labels for n in one))):
         for one in labels:
             if reading and all(str(one.get(name)) == value for name, value in reading.items()):
-                found.append({name: one[name] for name in reading})
+                found.append({name: one.get(name) for name in reading})
                 break
     distinct = [one for index, one in enumerate(found) if one not in found[:index]]
     if len(distinct) == 1:
@@ -83,7 +84,7 @@ def reference(labels: Sequence[Labels], one: Labels, baseline: Labels, length: s
     Where there is none, as in a list whose entries set different fields, it is the only one that has the
     baseline's labels, at the same length; None where that does not decide.
     """
-    exact = {**one, **baseline}
+    exact = {name: value for name, value in {**one, **baseline}.items() if value is not None}
     for index, other in enumerate(labels):
         if dict(other) == exact:
             return index

@@ -1,5 +1,6 @@
 """A sweep as it is compared: members, groups over seeds, what varies, and the numbers behind its figures."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,8 @@ from lstm_jax.run_directory import RunPaths
 from lstm_jax.sweep.baseline import find_baseline, varying
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import over_seeds
-from lstm_jax.sweep.summary import BEST_HIGH, counted, groups, rows
+from lstm_jax.sweep.summary import counted, groups, rows
+from lstm_jax.tasks.scores import best_high
 
 __all__ = [
     "Comparison",
@@ -27,6 +29,9 @@ __all__ = [
 FEW = 12
 """Values of a field that still get a mean each; of more, as in a random search, the dots alone are drawn."""
 
+BASE = "base config"
+"""What a variant is called that sets none of the fields that vary."""
+
 
 class Comparison(NamedTuple):
     """What the table, the figures and the page are made of.
@@ -40,7 +45,7 @@ class Comparison(NamedTuple):
       length: label of the axis of lengths; "" where there is none.
       length_label: what that axis is called.
       fields: labels that vary, without the length: they make the variant.
-      baseline: labels that the others are compared with.
+      baseline: labels that the others are compared with, see `find_baseline`.
       runs: a row an ended run for the figures: {"name", "variant", "length", "seed", "solved",
         "solved_step", "steps", "value", "chance"}; the value of a failed one is NaN.
       kind: what the variants are, in words; "" where their names say it.
@@ -61,7 +66,7 @@ class Comparison(NamedTuple):
     @property
     def high(self) -> bool:
         """Whether the metric is best high."""
-        return self.metric in BEST_HIGH
+        return best_high(self.metric)
 
     @property
     def criterion(self) -> bool:
@@ -79,13 +84,14 @@ class Comparison(NamedTuple):
 
 
 def variant_of(labels: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What a member is, beside its length and seed, in words: "1", or "cell=gru, hidden=64"."""
+    """What a member is, beside its length and seed, in words: "1", or "cell=gru, hidden=64", or BASE."""
+    known = {name: labels[name] for name in names if labels.get(name) is not None}
+    if not known and names:
+        return BASE
     if len(names) == 1:
-        return str(labels.get(names[0], ""))
+        return str(known[names[0]])
     return ", ".join(
-        str(labels[name]) if name == "variant" else f"{name_of(name)}={labels[name]}"
-        for name in names
-        if name in labels
+        str(value) if name == "variant" else f"{name_of(name)}={value}" for name, value in known.items()
     )
 
 
@@ -185,16 +191,25 @@ class Margin(NamedTuple):
       values: of the field, one a run.
       runs: the runs, in the same order.
       means: field value -> (mean, low, high) of `statistics.over_seeds`; empty where the values are many.
+      settings: of the other fields, that there are in the sweep.
+      left_out: of these, how many are in no mean, see `margins`.
     """
 
     field: str
     values: list[Any]
     runs: list[dict[str, Any]]
     means: dict[Any, tuple[float, float, float]]
+    settings: int
+    left_out: int
 
 
 def margins(comparison: Comparison) -> list[Margin]:
-    """A margin for each field that varies, the length among them; runs without the field are left out."""
+    """A margin for each field that varies, the length among them; runs without the field are left out.
+
+    Means are over the settings of the other fields of which each run of the sweep ended with a finite value,
+    so that the values of a field, and the seeds, are compared over the same settings. Values and seeds that
+    have no such run at all are not compared.
+    """
     found = []
     for field in [*comparison.fields, *([comparison.length] if comparison.length else [])]:
         runs = [run for run in comparison.runs if field in run["labels"]]
@@ -202,10 +217,31 @@ def margins(comparison: Comparison) -> list[Margin]:
         distinct = list(dict.fromkeys(values))
         if len(distinct) < 2:
             continue
-        means = {}
+        means: dict[Any, tuple[float, float, float]] = {}
+        cells = _settings(comparison, field)
+        kept = {name: mine for name, mine in cells.items() if all(map(math.isfinite, mine.values()))}
         if len(distinct) <= FEW or not all(isinstance(value, int | float) for value in distinct):
             for value in distinct:
-                mine = [(run["seed"], run["value"]) for run in runs if run["labels"][field] == value]
-                means[value] = over_seeds(mine)
-        found.append(Margin(field, values, runs, means))
+                mine = {
+                    name: {seed: one for (level, seed), one in runs_of.items() if level == value}
+                    for name, runs_of in kept.items()
+                }
+                means[value] = over_seeds({name: runs_of for name, runs_of in mine.items() if runs_of})
+        found.append(Margin(field, values, runs, means, len(cells), len(cells) - len(kept)))
+    return found
+
+
+def _settings(comparison: Comparison, field: str) -> dict[str, dict[tuple[Any, int], float]]:
+    """Setting of all other fields -> (value of `field`, seed) -> the metric, NaN where there is none yet."""
+    ended = {run["name"]: run["value"] for run in comparison.runs}
+    rows = [row for row in comparison.members if field in row["labels"]]
+    value = {row["name"]: ended.get(row["name"], math.nan) for row in rows}
+    some = [row for row in rows if math.isfinite(value[row["name"]])]
+    levels, seeds = {row["labels"][field] for row in some}, {row["seed"] for row in some}
+    found: dict[str, dict[tuple[Any, int], float]] = {}
+    for row in rows:
+        level = row["labels"][field]
+        if level in levels and row["seed"] in seeds:
+            others = json.dumps({name: one for name, one in row["labels"].items() if name != field})
+            found.setdefault(others, {})[level, row["seed"]] = value[row["name"]]
     return found

@@ -37,6 +37,7 @@ from ml_collections import ConfigDict
 from lstm_jax.cells.spec import split_outside_parentheses
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name
+from lstm_jax.run_directory import flat_config, set_field
 from lstm_jax.sweep import fields, templates
 from lstm_jax.sweep.baseline import find_baseline
 from lstm_jax.sweep.distributions import draw
@@ -47,6 +48,7 @@ PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "me
 """What a sweep's data may hold. The members come in the order in which the first parts vary slowest."""
 LONGEST = 120
 """Characters of a member's name; a longer one ends in a hash."""
+_NUMBER = re.compile(r"(?<![\w.])\d+\.?\d*(e[+-]?\d+)?(?![\w.])", re.IGNORECASE)
 LABEL = "variant"
 """The column of the labels of a labelled list."""
 
@@ -108,6 +110,7 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
       UserError: an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
         distribution, two members that are the same, or a baseline that is none of the variants.
     """
+    _check_data(definition)
     for part in definition:
         check_name(part, PARTS, "part of a sweep")
     axes = _axes(base, definition)
@@ -131,7 +134,7 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     random = set(definition.get("random", {}))
     for choices in itertools.product(*axes):
         member = _member(base, choices, short)
-        same = json.dumps(member.config.to_dict(), sort_keys=True, default=str)
+        same = _what_runs(member.config)
         if same in seen and random & set(swept):
             continue  # drawn twice
         if same in seen:
@@ -167,12 +170,18 @@ def command_line(
             "the config file has no sweep(): give --grid=FIELD=VALUE,VALUE or --seeds=N, or take one of "
             "configs/sweeps/"
         )
+    if definition is not None:
+        _check_data(definition)
     typed: dict[str, Any] = {**(definition or {})}
+    given: set[str] = set()
     for text in grids:
         name, equals, values = text.partition("=")
         if not equals or not values:
             raise UserError(f"--grid={text}: write FIELD=VALUE,VALUE, e.g. model.cell.forget_bias=0,1,chrono")
         fields.check_field(config, name)
+        if name in given:
+            raise UserError(f"--grid={name}=... is given twice: write its values in one, {name}=VALUE,VALUE")
+        given.add(name)
         like = fields.get(config, name)
         parsed = [fields.parse(name, value, like) for value in split_outside_parentheses(values)]
         typed["grid"] = {**typed.get("grid", {}), name: parsed}
@@ -183,6 +192,23 @@ def command_line(
             raise UserError(f"--seeds={seeds}: a number of seeds, or seeds with commas between") from None
         typed["seeds"] = numbers if "," in seeds else numbers[0]
     return typed
+
+
+def _check_data(definition: Any) -> None:
+    if not isinstance(definition, Mapping):
+        raise UserError(
+            f"sweep() gives a {type(definition).__name__}; it must give a dict of the parts of a sweep: "
+            f"{', '.join(PARTS)}"
+        )
+
+
+def _what_runs(config: ConfigDict) -> str:
+    """The config as text that is the same for the same run: in the model's specs, 0.0 is 0 and 9.0 is 9."""
+    plain = config.to_dict()
+    for name, value in flat_config(plain):
+        if name.startswith("model.") and isinstance(value, str):
+            set_field(plain, name, _NUMBER.sub(lambda number: repr(float(number[0])), value))
+    return json.dumps(plain, sort_keys=True, default=str)
 
 
 def _axes(base: ConfigDict, definition: Mapping[str, Any]) -> list[list[_Choice]]:
@@ -233,7 +259,13 @@ def _random(part: Mapping[str, Any]) -> list[_Choice]:
     count, seed = part.get("count"), part.get("seed", 0)
     if not isinstance(count, int) or count < 1:
         raise UserError(f'the sweep\'s random needs "count", the number of draws; it is {count!r}')
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise UserError(f"the sweep's random has the seed {seed!r}: it must be a whole number, 0 or more")
     specs = {name: spec for name, spec in part.items() if name not in ("count", "seed")}
+    if not specs:
+        raise UserError(
+            'the sweep\'s random has no field to draw: add FIELD: {"distribution": "log_uniform", ...}'
+        )
     drawn = {name: draw(name, spec, count, seed) for name, spec in specs.items()}
     return [_Choice({name: values[i] for name, values in drawn.items()}) for i in range(count)]
 

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -46,8 +47,10 @@ def convert(name: str, value: Any, like: Any) -> Any:
     one value serves as a tuple of one. Nothing else is cast.
 
     Raises:
-      UserError: it is of another type.
+      UserError: it is of another type, or no finite number.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} cannot be {value}: give a finite number (Python's largest is 1.8e308)")
     if isinstance(like, str) and isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(like, tuple | list):

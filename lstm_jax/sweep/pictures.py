@@ -9,7 +9,7 @@ from lstm_jax.analysis.marginals import Panel, marginals
 from lstm_jax.analysis.parallel_coordinates import parallel_coordinates
 from lstm_jax.analysis.solved import solved_map, steps_to_solve
 from lstm_jax.analysis.variants import curve_by_length, learning_bands
-from lstm_jax.sweep.comparison import Comparison, curves, margins, read, shown_variants
+from lstm_jax.sweep.comparison import Comparison, Margin, curves, margins, read, shown_variants
 
 __all__ = ["MOST", "draw"]
 
@@ -77,6 +77,13 @@ def draw(
     return files
 
 
+def _without(margin: Margin) -> str:
+    """What the means of a margin are without, as its panel says it."""
+    if not (margin.means and margin.left_out):
+        return ""
+    return f"means without {margin.left_out} of {margin.settings} settings"
+
+
 def _by_field(c: Comparison, title: str) -> dict[str, Any]:
     levels = set(c.chance().values())
     fields = [*c.fields, *([c.length] if c.length and len(c.lengths) > 1 else [])]
@@ -87,7 +94,9 @@ def _by_field(c: Comparison, title: str) -> dict[str, Any]:
             {field: [run["labels"][field] for run in whole] for field in fields},
             [run["value"] for run in whole], metric=c.metric, title=title,
         )  # fmt: skip
-    panels = [Panel(m.field, m.values, [run["value"] for run in m.runs], m.means) for m in margins(c)]
+    panels = [
+        Panel(m.field, m.values, [run["value"] for run in m.runs], m.means, _without(m)) for m in margins(c)
+    ]
     if panels:
         figures["marginals"] = marginals(
             panels, metric=c.metric, chance=levels.pop() if len(levels) == 1 else None, title=title

@@ -13,6 +13,7 @@ from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
+from lstm_jax.sweep.metric import check_metric
 from lstm_jax.sweep.on_ray import train_on_ray
 from lstm_jax.sweep.processes import accelerators, cores, processes
 from lstm_jax.sweep.units import MOST, apart, group, share_out
@@ -188,7 +189,8 @@ def run(
       config_file: for the record.
 
     Raises:
-      UserError: bad arguments; the directory is in use, or holds another sweep.
+      UserError: bad arguments; the runs will not have the metric; the directory is in use, or
+        holds another sweep.
       Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     check_name(keep, KEEP, "value of --keep:")
@@ -204,6 +206,7 @@ def run(
         raise UserError(f"--address={address} goes with --mode=ray: add that, or leave it out")
     if not task_cpus > 0:
         raise UserError(f"--task_cpus={task_cpus:g} is not possible: it must be more than 0")
+    check_metric(sweep)
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
         paths.guard(sweep, config_file)

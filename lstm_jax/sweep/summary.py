@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from lstm_jax.run_directory import write_json
 from lstm_jax.sweep.baseline import find_baseline, named, reference
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.statistics import bootstrap, paired, wilson
+from lstm_jax.tasks.scores import best_high
 
 __all__ = [
     "better",
+    "choose_metric",
     "counted",
     "figure_of",
     "groups",
@@ -31,8 +33,25 @@ __all__ = [
 
 DIVERGED = 1e9
 """Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
-BEST_HIGH = ("accuracy", "recall", "correct", "legal", "strings")
-"""The metrics that are best high: shares of what is right. Everything else is best low."""
+
+
+def choose_metric(names: Iterable[str], loss: str, wanted: str, kind: str) -> str:
+    """`wanted`, or perplexity, accuracy, or the loss where nothing is wanted.
+
+    Args:
+      names: the figures there are.
+      loss: the task's own.
+      wanted: "" for the default.
+      kind: what `wanted` is, for the message.
+
+    Raises:
+      UserError: there is no figure `wanted`.
+    """
+    names = list(names)
+    if wanted:
+        check_name(wanted, names, kind)
+        return wanted
+    return next((name for name in ("perplexity", "accuracy") if name in names), loss)
 
 
 def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
@@ -41,14 +60,8 @@ def metric_of(result: Mapping[str, Any], wanted: str = "") -> str:
     Raises:
       UserError: the run has no figure `wanted`.
     """
-    figures = result["figures"]["static"]["test"]
-    if wanted:
-        check_name(wanted, figures, "metric of the sweep's runs:")
-        return wanted
-    for name in ("perplexity", "accuracy"):
-        if name in figures:
-            return name
-    return next(iter(result["chance"]))
+    figures, loss = result["figures"]["static"]["test"], next(iter(result["chance"]))
+    return choose_metric(figures, loss, wanted, "metric of the sweep's runs:")
 
 
 def counted(metric: str, value: float) -> float:
@@ -62,8 +75,8 @@ def figure_of(result: Mapping[str, Any], metric: str, split: str = "test") -> fl
 
 
 def better(metric: str, one: float, other: float) -> bool:
-    """Whether `one` is the better value, by BEST_HIGH."""
-    return one > other if metric in BEST_HIGH else one < other
+    """Whether `one` is the better value, by `tasks.scores.best_high`."""
+    return one > other if best_high(metric) else one < other
 
 
 def median_step(steps: Sequence[int | None]) -> float:
@@ -166,7 +179,7 @@ def groups(
         median = median_step(steps) if criterion else math.nan
         solved = sum(bool(row["solved"]) for row in done)
         share = wilson(solved, len(done) + len(failed))
-        pick = max if metric in BEST_HIGH else min
+        pick = max if best_high(metric) else min
         found.append(
             {
                 "labels": labels[index],

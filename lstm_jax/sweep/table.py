@@ -1,11 +1,12 @@
 """The comparison as a table: one set of columns for the terminal and for the page."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_jax.sweep.baseline import named, varying
-from lstm_jax.sweep.statistics import INTERVAL
-from lstm_jax.sweep.summary import BEST_HIGH
+from lstm_jax.sweep.statistics import FEWEST, INTERVAL, NARROW
+from lstm_jax.tasks.scores import best_high
 
 __all__ = ["Column", "columns", "failures", "number", "table"]
 
@@ -21,8 +22,8 @@ class Column(NamedTuple):
       keys: what the rows are sorted by: numbers, texts, or None where a row has nothing there.
       note: what the column is, in a sentence; "" where the title says it.
       label: whether it says which variant a row is.
-      marks: "better" or "worse" where a row's interval excludes no difference, else ""; () where that is no
-        matter of the column.
+      marks: "better" or "worse" where a row's interval excludes no difference and has pairs enough, else "";
+        () where that is no matter of the column.
     """
 
     title: str
@@ -96,7 +97,7 @@ def columns(found: Sequence[Group]) -> list[Column]:
         )
     column(
         f"test {metric} [95 %]", lambda g: _interval(g["mean"], g["low"], g["high"]), "mean",
-        f"Mean over seeds of the checkpoint that is best on valid, and its interval: {INTERVAL}.",
+        f"Mean over seeds of the checkpoint that is best on valid, and its interval: {INTERVAL}. {NARROW}",
     )  # fmt: skip
     column("median", lambda g: number(g["median"]), "median", f"Median over seeds of test {metric}.")
     column("n", _counted, "counted", "Over how many of how many members mean and median are.")
@@ -114,7 +115,8 @@ def columns(found: Sequence[Group]) -> list[Column]:
             ),
             "difference",
             "Mean of the differences, seed by seed, to the baseline that agrees in all else, and the "
-            f"interval of that mean: {INTERVAL}. Not corrected for the number of comparisons.",
+            f"interval of that mean: {INTERVAL}. {NARROW} Better or worse is said from {FEWEST} pairs on. "
+            "Not corrected for the number of comparisons.",
         )  # fmt: skip
         made[-1] = made[-1]._replace(marks=[_mark(group) for group in found])
         column("pairs", lambda g: "" if g["pairs"] is None else str(g["pairs"]), "pairs",
@@ -128,11 +130,11 @@ def columns(found: Sequence[Group]) -> list[Column]:
 
 
 def _mark(group: Group) -> str:
-    """Whether the interval of the difference lies on one side of 0, and which side that is."""
+    """Whether the interval of the difference lies on one side of 0, and which; "" of too few pairs."""
     low, high = group["difference_low"], group["difference_high"]
-    if low is None or low <= 0 <= high:
+    if low is None or low <= 0 <= high or group["pairs"] < FEWEST:
         return ""
-    return "better" if (low > 0) == (group["metric"] in BEST_HIGH) else "worse"
+    return "better" if (low > 0) == best_high(group["metric"]) else "worse"
 
 
 def _is_baseline(group: Group, with_what: Sequence[Mapping[str, Any]]) -> bool:
@@ -150,7 +152,7 @@ def failures(members: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def table(found: Sequence[Group], width: int = 0) -> str:
-    """The groups as text in columns.
+    """The groups as text in columns, and below them what is to be known of the intervals of few seeds.
 
     Args:
       found: as `summary.groups` gives them.
@@ -166,7 +168,9 @@ def table(found: Sequence[Group], width: int = 0) -> str:
         if width and blocks[-1] and _width([*front, *blocks[-1], column]) > width:
             blocks.append([])
         blocks[-1].append(column)
-    return "\n\n".join(_block([*front, *block]) for block in blocks)
+    few = any(group["low"] is not None and group["counted"] < FEWEST for group in found)
+    below = ["\n".join(textwrap.wrap(NARROW, width or len(NARROW)))] if few else []
+    return "\n\n".join([*(_block([*front, *block]) for block in blocks), *below])
 
 
 def _column_width(column: Column) -> int:

@@ -12,7 +12,7 @@ from lstm_jax.registry import check_name, lookup
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.adding import adding, adding_1997, multiplication
 from lstm_jax.tasks.associative_recall import associative_recall
-from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task
+from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task, figure_names
 from lstm_jax.tasks.continual_reber import continual_reber
 from lstm_jax.tasks.copying import copying, selective_copying, variable_copying
 from lstm_jax.tasks.delayed_recall import delayed_recall
@@ -29,7 +29,18 @@ from lstm_jax.tasks.temporal_order import temporal_order
 from lstm_jax.tasks.text_classification import text_classification
 from lstm_jax.tasks.warped import warped
 
-__all__ = ["GENERATORS", "TASKS", "Batch", "Criterion", "Metrics", "Scores", "Task", "arguments", "make_task"]
+__all__ = [
+    "GENERATORS",
+    "TASKS",
+    "Batch",
+    "Criterion",
+    "Metrics",
+    "Scores",
+    "Task",
+    "arguments",
+    "figure_names",
+    "make_task",
+]
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
     "delayed_recall": delayed_recall,

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.corpora.encoder import Encoder
 from lstm_jax.notation import Array, Tree
 
-__all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task"]
+__all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task", "figure_names"]
 
 Metrics = dict[str, tuple[Array, Array]]
 """name -> (sum, count), both scalars, so that batches of any size add up to an exact mean."""
@@ -122,3 +124,10 @@ class Task(NamedTuple):
     solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None
     encoder: Encoder | None = None
+
+
+def figure_names(task: Task) -> list[str]:
+    """The figures of an evaluation of the task, as `report` orders them; computes none."""
+    batch = jax.eval_shape(lambda data: task.batch(data, "test", 0, 0), task.data)
+    logits = jax.ShapeDtypeStruct((*batch.inputs.shape[:2], task.outputs), jnp.float32)
+    return list(task.report(dict.fromkeys(jax.eval_shape(task.metrics, logits, batch), 1.0)))

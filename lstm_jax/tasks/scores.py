@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from lstm_jax.notation import Array
 from lstm_jax.tasks.base import Batch, Metrics, Scores
 
-__all__ = ["classes", "nats", "squared_error", "values", "values_within"]
+__all__ = ["COSTS", "best_high", "classes", "nats", "squared_error", "values", "values_within"]
+
+COSTS = ("nats", "perplexity", "bits_per_character", "bits_per_token", "squared_error")
+"""Figures of the tasks that tell what a prediction costs, best low. Others are shares of what is right."""
+
+
+def best_high(metric: str) -> bool:
+    """Whether more of this figure of a task is better, see COSTS."""
+    return metric not in COSTS
 
 
 def nats(logits: Array, batch: Batch) -> Array:
