@@ -107,6 +107,17 @@ def test_what_the_comparison_reads(comparison):
     )
 
 
+def test_a_chance_level_is_drawn_where_it_is_one(comparison):
+    """Another field than the length may change the task, as the kind of a question does."""
+    assert comparison.chance() == {5: 0.125, 20: 0.125} and comparison.one_chance == 0.125
+    other = [
+        run | {"chance": 0.5} if run["name"] == comparison.runs[0]["name"] else run for run in comparison.runs
+    ]
+    mixed = comparison._replace(runs=other)
+    assert mixed.runs[0]["length"] == 5
+    assert mixed.chance() == {20: 0.125} and mixed.one_chance is None
+
+
 def test_fields_are_compared_over_settings_that_all_their_values_have(tmp_path):
     """A bias that never ends is not compared; a setting that one seed of one bias lacks is left out."""
     grid = {"model.cell.forget_bias": [0, 1, 2], "optim.clip": [1.0, 2.0]}

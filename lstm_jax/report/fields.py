@@ -164,8 +164,7 @@ def _margin(c: Comparison, margin: Margin, place: int) -> Chart:
         "range": [-0.12, 1.12], "showgrid": False, "ticklabeloverflow": "allow",
     }  # fmt: skip
     values_axis(c, layout["yaxis"], [run["value"] for run in margin.runs])
-    levels = set(c.chance().values())
-    draw_chance(layout, levels.pop() if len(levels) == 1 else None)
+    draw_chance(layout, c.one_chance)
     name = name_of(margin.field)
     says = f"{metric_name(c)} against {name}"
     return Chart(f"margin-{place}", name, says, {"data": data, "layout": layout}, 340)

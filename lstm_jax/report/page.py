@@ -70,11 +70,11 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         "was typed is not recorded)"
     )
     task = c.record["base"].get("task", {}).get("name", "")
-    levels = {number(level) for level in c.chance().values()}
+    levels = {number(run["chance"]) for run in c.runs if run["chance"] is not None}
     facts = [
         ("task", name_of(task)),
         ("metric", f"test {name_of(c.metric)}, best {'high' if c.high else 'low'}"),
-        ("chance level", levels.pop() if len(levels) == 1 else "depends on the length" if levels else ""),
+        ("chance level", levels.pop() if len(levels) == 1 else "differs between runs" if levels else ""),
         ("seeds", ", ".join(map(str, sorted({row["seed"] for row in c.members})))),
         ("config", c.record.get("config_file", "")),
         ("command", command),

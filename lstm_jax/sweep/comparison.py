@@ -79,8 +79,21 @@ class Comparison(NamedTuple):
         return sorted({run["length"] for run in self.runs if run["length"] is not None})
 
     def chance(self) -> dict[Any, float]:
-        """Length (None where there is no axis of it) -> the metric's chance level, where it is known."""
-        return {run["length"]: run["chance"] for run in self.runs if run["chance"] is not None}
+        """Length (None where there is no axis of it) -> the metric's chance level.
+
+        Only where it is known, and one for all runs of the length: another field may change the task.
+        """
+        found: dict[Any, set[float]] = {}
+        for run in self.runs:
+            if run["chance"] is not None:
+                found.setdefault(run["length"], set()).add(run["chance"])
+        return {length: levels.pop() for length, levels in found.items() if len(levels) == 1}
+
+    @property
+    def one_chance(self) -> float | None:
+        """The metric's chance level, where it is known and one for all runs."""
+        levels = {run["chance"] for run in self.runs} - {None}
+        return levels.pop() if len(levels) == 1 else None
 
 
 def variant_of(labels: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -85,7 +85,6 @@ def _without(margin: Margin) -> str:
 
 
 def _by_field(c: Comparison, title: str) -> dict[str, Any]:
-    levels = set(c.chance().values())
     fields = [*c.fields, *([c.length] if c.length and len(c.lengths) > 1 else [])]
     whole = [run for run in c.runs if all(field in run["labels"] for field in fields)]
     figures = {}
@@ -98,7 +97,5 @@ def _by_field(c: Comparison, title: str) -> dict[str, Any]:
         Panel(m.field, m.values, [run["value"] for run in m.runs], m.means, _without(m)) for m in margins(c)
     ]
     if panels:
-        figures["marginals"] = marginals(
-            panels, metric=c.metric, chance=levels.pop() if len(levels) == 1 else None, title=title
-        )
+        figures["marginals"] = marginals(panels, metric=c.metric, chance=c.one_chance, title=title)
     return figures
