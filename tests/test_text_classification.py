@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from lstm_jax import evaluate, instruments, models, predict, train
+from lstm_jax import evaluate, instruments, models, predict, results, train
 from lstm_jax.corpora import encoder as encoders
 from lstm_jax.corpora.labelled import (
     Row,
@@ -31,6 +31,7 @@ from lstm_jax.instruments import Options
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.predict.classification import Classifier
+from lstm_jax.run_directory import RunPaths
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.text_classification import best_lengths, from_texts
 
@@ -485,6 +486,53 @@ def test_resuming_equals_never_stopping(whole, data, tmp_path, monkeypatch):
     assert timeless(tmp_path) == timeless(whole)
     assert read_result(tmp_path)["figures"] == read_result(whole)["figures"]
     jax.tree.map(np.testing.assert_array_equal, predict.Run(tmp_path).params, predict.Run(whole).params)
+
+
+def contents(directory):
+    return {
+        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"
+    }
+
+
+def changed_texts(data, to, split, change):
+    """A copy of the texts in which the first row of a split is another, as `change` of its fields says."""
+    shutil.copytree(data, to)
+    first, *others = (to / f"{split}.jsonl").read_text().splitlines()
+    lines = [json.dumps(change(json.loads(first))), *others]
+    (to / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return to
+
+
+CHANGES = {
+    "a token more": ("train", lambda row: row | {"text": row["text"] + " unheard"}, "tokens and now has"),
+    "another token": ("train", lambda row: row | {"text": row["text"].replace("train0", "train!")}, "now is"),
+    "a label more": ("train", lambda row: row | {"label": "third"}, "the label 'third' is new"),
+    "another text": ("valid", lambda row: row | {"text": "a b"}, "their fingerprint was"),
+}
+
+
+@pytest.mark.parametrize("which", CHANGES)
+def test_a_run_never_goes_on_with_other_texts(which, whole, data, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    before = contents(workdir)
+    split, change, said = CHANGES[which]
+    others = changed_texts(data, tmp_path / "texts", split, change)
+    with pytest.raises(
+        UserError, match=f"the texts have changed since .*{said}.* another workdir"
+    ) as refusal:
+        train.run(tiny(others), str(workdir))
+    assert "\n" not in str(refusal.value)
+    assert contents(workdir) == before
+
+
+def test_what_has_no_checkpoint_yet_may_begin_with_other_texts(tmp_path):
+    task, paths = make(), RunPaths(tmp_path)
+    encoders.write_encoder(make(min_count=3).encoder, paths.vocabulary)
+    results.check_texts(task, paths)
+    (paths.checkpoints / "latest" / "3").mkdir(parents=True)
+    with pytest.raises(UserError, match="texts have changed"):
+        results.check_texts(task, paths)
 
 
 def test_predicting_needs_the_runs_directory_alone(whole, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 
 from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.corpora.encoder import Encoder
+from lstm_jax.corpora.vocabulary import Vocabulary
 from lstm_jax.notation import Array, Tree
 
 __all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task"]
@@ -122,3 +123,8 @@ class Task(NamedTuple):
     solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None
     encoder: Encoder | None = None
+
+    @property
+    def reading(self) -> Vocabulary | Encoder | None:
+        """How texts become numbers, which a run keeps; None of a task without texts."""
+        return self.corpus.vocabulary if self.corpus is not None else self.encoder
