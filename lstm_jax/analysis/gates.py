@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import new_figure
-from lstm_jax.corpora.visible import visible
+from lstm_jax.analysis.style import new_figure, shown_token
 
 __all__ = [
     "MOST_TOKENS",
@@ -17,7 +16,6 @@ __all__ = [
     "figure",
     "in_order",
     "ordinal",
-    "shown_token",
 ]
 
 T = TypeVar("T")
@@ -41,11 +39,6 @@ def in_order(trace: Mapping[str, T]) -> dict[str, T]:
     """The same by name, the LSTM's names first in the order i, f, g, o, c; jit leaves them by alphabet."""
     first = [name for name in _ORDER if name in trace]
     return {name: trace[name] for name in [*first, *(name for name in trace if name not in _ORDER)]}
-
-
-def shown_token(token: str) -> str:
-    """A token fit for an axis: space and line break visible, dollars plain, at most 14 characters."""
-    return visible(token, 14).replace("$", r"\$")
 
 
 def colours_and_range(name: str, values: np.ndarray) -> tuple[str, float, float]:
