@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_runs import write_label_run
 
 from configs import base
+from experiments import classify
 from lstm_jax import evaluate, instruments, models, predict, results, train
 from lstm_jax.corpora import encoder as encoders
 from lstm_jax.corpora.labelled import (
@@ -588,6 +590,18 @@ def test_confusion_and_calibration_are_of_the_runs_own_figures(whole):
     assert instruments.take(run, "gates", Options(tokens=20)).lines
     lines = instruments.take(run, "gates", Options(tokens=20, text="a zebra b")).lines
     assert "'zebra'" in lines[0] and lines[1] == "4 steps: a <unk> b <eos>"
+
+
+def test_very_many_labels_get_a_calibration_and_the_reason_why_no_map(tmp_path, monkeypatch, capsys):
+    workdir = write_label_run(tmp_path)
+    monkeypatch.setattr("lstm_jax.instruments.answers.MOST_CLASSES", 2)
+    monkeypatch.setattr("lstm_jax.cli.config_and_workdir", lambda: (None, str(workdir)))
+    monkeypatch.setattr(train, "run", lambda config, workdir: None)
+    classify.main([])
+    said = capsys.readouterr().out
+    assert "left out confusion: its 3 classes are more than the 2 that a map can show\n" in said
+    assert "expected calibration error" in said and (workdir / "analysis" / "calibration.png").exists()
+    assert not (workdir / "analysis" / "confusion.png").exists()
 
 
 def test_any_model_can_be_trained_on_it():
