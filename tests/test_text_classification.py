@@ -341,7 +341,7 @@ ROWS = [{"text": f"some words {k}", "label": "xy"[k % 2], "of": f"d{k // 4}"} fo
 def test_the_three_formats_say_the_same(ending, tmp_path):
     rows = read_rows(write(tmp_path, f"a.{ending}", ROWS), "text", "label", "of")
     assert [(row.text, row.label, row.document) for row in rows] == [tuple(row.values()) for row in ROWS]
-    assert rows[1].place == f"{tmp_path}/a.{ending}, row 2"
+    assert rows[1].place == f"{tmp_path}/a.{ending}, {'line' if ending == 'jsonl' else 'row'} 2"
 
 
 def test_quotes_line_breaks_and_numbers(tmp_path):
@@ -377,10 +377,17 @@ def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path
         ("a.csv", "text,label\na,b,c\n", "row 1 has 3 fields where the header has 2"),
         ("a.csv", 'text,label\n"a,b\n', "a.csv, line"),
         ("a.csv", "text,label\na, \n", "row 1: the label must be"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text"\n', "row 2 is not JSON"),
-        ("a.jsonl", "[1]\n", "row 1 is not a JSON object"),
-        ("a.jsonl", '{"text": 1, "label": "x"}\n', "row 1: the text must be a string, not 1"),
-        ("a.jsonl", '{"text": "a", "label": null}\n', "row 1: the label must be"),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text"\n', "line 2 is not JSON"),
+        (
+            "a.jsonl",
+            '\n{"text": "half \\ud800", "label": "x"}\n',
+            "line 2: 'text' is not Unicode.* character 6",
+        ),
+        ("a.jsonl", '{"text": "a", "label": "\\udc00"}\n', "line 1: 'label' is not Unicode"),
+        ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", "line 1 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", '{"text": 1, "label": "x"}\n', "line 1: the text must be a string, not 1"),
+        ("a.jsonl", '{"text": "a", "label": null}\n', "line 1: the label must be"),
         ("a.csv", "text,label\na,x\n", "the valid split has no texts"),
     ],
 )

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 from lstm_jax.corpora.corpus import SPLITS
 from lstm_jax.corpora.data_dir import named_directory
 from lstm_jax.corpora.labelled.texts import LabelledTexts, Row, checked, split_documents
-from lstm_jax.corpora.reading import find_files, read_text
+from lstm_jax.corpora.reading import check_unicode, find_files, read_json, read_text
 from lstm_jax.errors import UserError
 
 __all__ = ["FORMATS", "load", "read_rows"]
 
-Records = Iterator[tuple[int, Mapping[str, Any]]]
-"""(number of the row from 1, its fields)."""
+Records = Iterator[tuple[str, Mapping[str, Any]]]
+"""(where it stands, "row 1" below a header or "line 1", its fields)."""
 
 
 def _csv(text: str, path: Path) -> Records:
@@ -39,7 +38,7 @@ def _separated(text: str, path: Path, **dialect: Any) -> Records:
                     f"{path}, row {number} has {len(fields)} fields where the header has {len(header)} "
                     f"({', '.join(header)}): quote what has the separator in it"
                 )
-            yield number, dict(zip(header, fields, strict=True))
+            yield f"row {number}", dict(zip(header, fields, strict=True))
     except csv.Error as error:
         raise UserError(
             f"{path}, line {lines.line_num}: {error}; check the quotes, or use JSON lines"
@@ -49,18 +48,16 @@ def _separated(text: str, path: Path, **dialect: Any) -> Records:
 
 
 def _jsonl(text: str, path: Path) -> Records:
-    number = 0
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        number += 1
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, row {number} is not JSON ({error}): one object a line") from error
+            record = read_json(line)
+        except UserError as error:
+            raise UserError(f"{path}, line {number} is {error}: one object a line") from error
         if not isinstance(record, dict):
-            raise UserError(f"{path}, row {number} is not a JSON object: one object with its fields a line")
-        yield number, record
+            raise UserError(f"{path}, line {number} is not a JSON object: one object with its fields a line")
+        yield f"line {number}", record
 
 
 FORMATS: dict[str, Callable[[str, Path], Records]] = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
@@ -81,8 +78,8 @@ def read_rows(path: Path, text: str, label: str, document: str = "") -> list[Row
     if path.suffix not in FORMATS:
         raise UserError(f"{path} is of no known format: name it {', '.join('*' + end for end in FORMATS)}")
     rows = []
-    for number, fields in FORMATS[path.suffix](read_text(path), path):
-        place = f"{path}, row {number}"
+    for where, fields in FORMATS[path.suffix](read_text(path), path):
+        place = f"{path}, {where}"
         for column in filter(None, (text, label, document)):
             if column not in fields:
                 raise UserError(
@@ -94,6 +91,8 @@ def read_rows(path: Path, text: str, label: str, document: str = "") -> list[Row
             raise UserError(f"{place}: the text must be a string, not {content!r}")
         if not isinstance(kind, str | int) or not str(kind).strip():
             raise UserError(f"{place}: the label must be a word or a whole number, not {kind!r}")
+        for column in filter(None, (text, label, document)):
+            check_unicode(str(fields[column]), f"{place}: {column!r}")
         rows.append(Row(content, str(kind).strip(), str(fields[document]) if document else content, place))
     if not rows:
         raise UserError(f"{path} has no rows below its header: every split needs at least one text")
