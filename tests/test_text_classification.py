@@ -345,7 +345,7 @@ def test_the_three_formats_say_the_same(ending, tmp_path):
 
 
 def test_quotes_line_breaks_and_numbers(tmp_path):
-    (tmp_path / "a.csv").write_text('label,text\n1,"one, ""two""\nthree"\n\n0,\n')
+    (tmp_path / "a.csv").write_text('\n \nlabel,text\n1,"one, ""two""\nthree"\n\n0,\n')
     assert [row[:2] for row in read_rows(tmp_path / "a.csv", "text", "label")] == [
         ('one, "two"\nthree', "1"), ("", "0"),
     ]  # fmt: skip
@@ -353,6 +353,12 @@ def test_quotes_line_breaks_and_numbers(tmp_path):
     assert read_rows(tmp_path / "a.tsv", "text", "label")[0].text == 'he said "hi'
     (tmp_path / "a.jsonl").write_text('{"text": "t", "label": 3}\n\n')
     assert read_rows(tmp_path / "a.jsonl", "text", "label")[0].label == "3"
+
+
+def test_a_text_without_a_document_is_its_own(tmp_path):
+    lines = [{"text": f"t{k}", "label": "x", "of": of} for k, of in enumerate((None, None, "", " ", 0, "d"))]
+    found = read_rows(write(tmp_path, "a.jsonl", lines), "text", "label", "of")
+    assert [row.document for row in found] == ["t0", "t1", "t2", "t3", "0", "d"]
 
 
 def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path):
@@ -373,8 +379,10 @@ def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path
         ("a.txt", "x", "no known format: name it"),
         ("a.csv", "", "a.csv is empty"),
         ("a.csv", "text,label\n", "no rows below its header"),
+        ("a.csv", ",,\n", "no rows below its header"),
         ("a.csv", "text,class\na,b\n", "row 1 has no column 'label', it has text, class"),
         ("a.csv", "text,label\na,b,c\n", "row 1 has 3 fields where the header has 2"),
+        ("a.csv", "text,text,label\na,b,x\n", "a.csv has more than one column 'text'"),
         ("a.csv", 'text,label\n"a,b\n', "a.csv, line"),
         ("a.csv", "text,label\na, \n", "row 1: the label must be"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text"\n', "line 2 is not JSON"),

@@ -57,7 +57,8 @@ def text_classification(
         imdb_reviews | ag_news_subset (both through TFDS).
       data_dir: files: the directory of train, valid and test, or one file; "": LSTM_JAX_DATA.
       text_column, label_column: files: the columns.
-      document_column: files: the column that says what a text is a part of; "": each is its own.
+      document_column: files: the column that says what a text is a part of; "": each is its own, and so is
+        one whose row has none there.
       held_out: share for test and as much for valid, where the source is in one piece.
       split_seed: of that split: never the run's seed.
       splitter: how texts fall into tokens, whitespace | punctuation | characters; "": as the source suits.

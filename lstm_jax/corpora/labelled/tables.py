@@ -31,7 +31,9 @@ def _separated(text: str, path: Path, **dialect: Any) -> Records:
     limit = csv.field_size_limit(sys.maxsize)  # a text may be long
     try:
         lines = csv.reader(io.StringIO(text, newline=""), **dialect)
-        header = next(lines)
+        header = next((fields for fields in lines if any(field.strip() for field in fields)), [])
+        if repeated := {name for name in header if name.strip() and header.count(name) > 1}:
+            raise UserError(f"{path} has more than one column {min(repeated)!r}: give each a name of its own")
         for number, fields in enumerate((fields for fields in lines if fields), 1):
             if len(fields) != len(header):
                 raise UserError(
@@ -70,10 +72,12 @@ def read_rows(path: Path, text: str, label: str, document: str = "") -> list[Row
     Args:
       path: its ending says the format.
       text, label: columns. A label may be a word or a whole number.
-      document: column; "": the text itself, so that equal texts are one document.
+      document: column; where it is "", or a row has none in it, the document is the text itself, so that
+        equal texts are one document.
 
     Raises:
-      UserError: another format, an unreadable or empty file, a missing column, a row without a label.
+      UserError: another format, an unreadable or empty file, a missing or repeated column, a row without a
+        label.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path} is of no known format: name it {', '.join('*' + end for end in FORMATS)}")
@@ -93,7 +97,9 @@ def read_rows(path: Path, text: str, label: str, document: str = "") -> list[Row
             raise UserError(f"{place}: the label must be a word or a whole number, not {kind!r}")
         for column in filter(None, (text, label, document)):
             check_unicode(str(fields[column]), f"{place}: {column!r}")
-        rows.append(Row(content, str(kind).strip(), str(fields[document]) if document else content, place))
+        part_of = fields[document] if document else None
+        own = part_of is None or not str(part_of).strip()
+        rows.append(Row(content, str(kind).strip(), content if own else str(part_of), place))
     if not rows:
         raise UserError(f"{path} has no rows below its header: every split needs at least one text")
     return rows
