@@ -272,6 +272,20 @@ def test_a_label_of_few_large_documents_is_in_every_split():
     }  # fmt: skip
 
 
+def test_training_has_every_label_of_our_own_split():
+    """Rare labels stand in few documents, most of whose texts have another."""
+    labels = {"d3": "rare", "d7": "rare", "d20": "once"}
+    rows = [Row(f"{k}", "ab"[k % 2], f"d{k // 4}") for k in range(100)]
+    rows += [Row(label, label, document) for document, label in labels.items()]
+    held_out = set()
+    for seed in range(30):
+        parts = split_documents(rows, 0.15, seed)
+        assert {row.label for row in parts["train"]} == {"a", "b", "rare", "once"}
+        assert min(map(len, parts.values())) > 5
+        held_out |= {row.label for row in parts["test"]}
+    assert held_out == {"a", "b", "rare"}  # what training can spare is tested now and then
+
+
 def test_no_text_is_in_two_splits_or_twice():
     parts = {"train": [Row("a", "x"), Row("b", "x"), Row("c", "x")], "valid": [Row("b", "x"), Row("d", "x")],
              "test": [Row("d", "x"), Row("d", "x")]}  # fmt: skip

@@ -89,7 +89,8 @@ def split_documents(rows: Iterable[Row], share: float, seed: int = 0) -> dict[st
     The documents whose most frequent label is the same are taken in an order drawn from the seed and their
     names: until test has `share` of that label's texts, then until valid has, and the rest train. One that
     would take a split over twice its share is passed by, so that a large document trains; where that leaves
-    none, the smallest is taken.
+    none, the smallest is taken. The last document with some label always trains: a network that never saw
+    the label could not say it.
 
     Args:
       rows: any.
@@ -107,6 +108,15 @@ def split_documents(rows: Iterable[Row], share: float, seed: int = 0) -> dict[st
     for document, counts in labels.items():
         kinds[min(counts, key=lambda label: (-counts[label], label))].append(document)
     chosen: dict[str, str] = {}
+    trained = Counter(label for counts in labels.values() for label in counts)  # documents, by label
+
+    def choose(document: str, split: str) -> None:
+        chosen[document] = split
+        trained.subtract(labels[document].keys())
+
+    def spare(document: str) -> bool:
+        return document not in chosen and all(trained[label] > 1 for label in labels[document])
+
     for documents in kinds.values():
         sizes = {document: labels[document].total() for document in documents}
         queue = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
@@ -114,12 +124,13 @@ def split_documents(rows: Iterable[Row], share: float, seed: int = 0) -> dict[st
         for split in ("test", "valid"):
             taken = 0
             for document in queue:
-                if taken < most and document not in chosen and taken + sizes[document] <= 2 * most:
-                    chosen[document] = split
+                if taken < most and spare(document) and taken + sizes[document] <= 2 * most:
+                    choose(document, split)
                     taken += sizes[document]
-            left = [document for document in queue if document not in chosen]
-            if not taken and len(left) > 1:
-                chosen[min(left, key=lambda document: sizes[document])] = split
+            rest = [document for document in queue if document not in chosen]
+            left = list(filter(spare, rest))
+            if not taken and left and len(rest) > 1:
+                choose(min(left, key=lambda document: sizes[document]), split)
     parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
     for row in rows:
         parts[chosen.get(row.document, "train")].append(row)
