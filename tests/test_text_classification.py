@@ -410,7 +410,8 @@ def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
         ("a.jsonl", '{"text": 1, "label": "x"}\n', "line 1: the text must be a string, not 1"),
         ("a.jsonl", '{"text": "a", "label": null}\n', "line 1: the label must be"),
-        ("a.csv", "text,label\na,x\n", "the valid split has no texts"),
+        ("a.csv", "text,label\na,x\nb,y\n", "the valid split has no texts"),
+        ("a.csv", "text,label\na,x\n", "all training texts have the one label 'x'"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_in_one_line(name, content, said, tmp_path):
@@ -423,10 +424,10 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(name, content, said, tmp
 def test_labels_that_do_not_fit_are_told(tmp_path, monkeypatch):
     for split, label in (("train", "x"), ("valid", "x"), ("test", "z")):
         write(tmp_path, f"{split}.csv", [{"text": "a", "label": label}, {"text": "b", "label": "x"}])
-    with pytest.raises(UserError, match=r"test.csv, row 1: the label 'z' does not occur in .* has 'x'"):
+    with pytest.raises(UserError, match="all training texts have the one label 'x'"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
-    write(tmp_path, "test.csv", [{"text": "a", "label": "x"}])
-    with pytest.raises(UserError, match="all texts have the one label 'x'"):
+    write(tmp_path, "train.csv", [{"text": "a", "label": "y"}, {"text": "b", "label": "w"}])
+    with pytest.raises(UserError, match=r"valid.csv, row 1: the label 'x' is none of .* are 'w', 'y', and"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
     os.remove(tmp_path / "test.csv")
     with pytest.raises(UserError, match=r"has no test.csv"):
@@ -434,6 +435,19 @@ def test_labels_that_do_not_fit_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("LSTM_JAX_DATA", raising=False)
     with pytest.raises(UserError, match=r"task\.source=files needs texts"):
         load("", "text", "label", "", 0.1, 0)
+
+
+def test_texts_of_unseen_labels_are_left_out_and_counted(caplog):
+    rows = {
+        "train": [Row("a", "x"), Row("b", "y")],
+        "valid": [Row("c", "x")],
+        "test": [Row("d", "y"), Row("e", "z"), Row("f", "z")],
+    }
+    found = checked(rows, "whitespace", {})
+    assert [row.text for row in found.rows["test"]] == ["d"] and found.facts["test_texts"] == 1
+    assert found.facts["test_texts_of_unseen_labels"] == "2 left out: 'z'"
+    assert "left out 2 of the 3 texts of test" in caplog.text and "'z'" in caplog.text
+    assert from_texts(found, batch=1, epochs=1, seed=0).facts["test_tokens"] == 2
 
 
 def test_what_tfds_prepared_is_read():

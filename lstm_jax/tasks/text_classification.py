@@ -50,6 +50,7 @@ def text_classification(
     An epoch is one pass over the training texts in an order of its own. Figures: accuracy; the F1 of each
     class; macro F1, their plain mean over all classes of training, 0 for one that is neither in the split nor
     ever said. Chance: the class that is most frequent in the test split, and the entropy of its classes.
+    Texts of valid and test whose label training does not have are left out of all figures; how many is told.
 
     Args:
       source: keywords (embedded: which keyword was blanked out of a line of Python) | topics (embedded: the
