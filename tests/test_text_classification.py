@@ -429,6 +429,12 @@ def test_labels_that_do_not_fit_are_told(tmp_path, monkeypatch):
     write(tmp_path, "train.csv", [{"text": "a", "label": "y"}, {"text": "b", "label": "w"}])
     with pytest.raises(UserError, match=r"valid.csv, row 1: the label 'x' is none of .* are 'w', 'y', and"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
+    for name, said in (
+        ("no.csv", r"there is no file .*no\.csv"),
+        ("no", "'.*no' does not exist: it should be"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load(str(tmp_path / name), "text", "label", "", 0.1, 0)
     os.remove(tmp_path / "test.csv")
     with pytest.raises(UserError, match=r"has no test.csv"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)

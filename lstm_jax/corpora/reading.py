@@ -21,8 +21,9 @@ def find_files(directory: Path, patterns: tuple[str, ...], corpus: str) -> dict[
       UserError: no such directory, or a file is missing.
     """
     if not directory.is_dir():
+        wrong = "is not a directory" if directory.exists() else "does not exist"
         raise UserError(
-            f"data_dir {str(directory)!r} is not a directory: it should hold "
+            f"data_dir {str(directory)!r} {wrong}: it should be a directory that holds "
             f"{_wanted(patterns)} of the corpus {corpus!r}"
         )
     choices = [{split: directory / p.format(split) for split in ("train", "valid", "test")} for p in patterns]

@@ -121,6 +121,10 @@ def load(
             "task.source=files needs texts: give by task.data_dir, or the environment variable "
             "LSTM_JAX_DATA, a directory with train, valid and test as .csv, .tsv or .jsonl, or one such file"
         )
+    if path.suffix in FORMATS and not path.exists():
+        raise UserError(
+            f"there is no file {path}: correct task.data_dir, or give a directory with three files"
+        )
     if path.is_file():
         rows = split_documents(read_rows(path, text, label, document), held_out, split_seed)
         facts = {"source": "files", "split": f"{path.name}: {held_out:g} of the documents twice"}
