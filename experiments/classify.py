@@ -22,7 +22,7 @@ stopped. Ctrl-C and SIGTERM save first.
 
 def main(arguments: list[str]) -> None:
     from lstm_jax import train
-    from lstm_jax.instruments import Options, take
+    from lstm_jax.instruments import INSTRUMENTS, Options, take
     from lstm_jax.predict import Run
 
     config, workdir = cli.config_and_workdir()
@@ -30,6 +30,9 @@ def main(arguments: list[str]) -> None:
     run = Run(workdir)
     if run.is_classifier:
         for name in ("confusion", "calibration"):
+            if reason := INSTRUMENTS[name].misfit(run):
+                print(f"left out {name}: {reason}")
+                continue
             written = take(run, name, Options(split="test"))
             print("\n".join([f"{name} {written.files[0]}", *(f"  {line}" for line in written.lines)]))
     sys.stdout.flush()

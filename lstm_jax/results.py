@@ -19,7 +19,7 @@ from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunPaths
 from lstm_jax.tasks.base import Task
 
-__all__ = ["Evaluators", "announce", "finish", "other_lengths", "shapes", "shown"]
+__all__ = ["Evaluators", "announce", "check_texts", "finish", "other_lengths", "shapes", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,9 @@ def shown(figures: Mapping[str, float]) -> list[str]:
 
 
 def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> None:
-    """Logs data, size, devices and backend, and stores the vocabulary that predicting needs."""
-    if task.corpus is not None:
-        corpora.write_vocabulary(task.corpus.vocabulary, directory.vocabulary)
-    if task.encoder is not None:
-        corpora.write_encoder(task.encoder, directory.vocabulary)
+    """Logs data, size, devices and backend, and keeps the vocabulary that predicting needs."""
+    if task.reading is not None and not (directory.has_checkpoints() and directory.vocabulary.exists()):
+        corpora.keep_reading(task.reading, task.facts["fingerprint"], directory.vocabulary)
     for name, fact in task.facts.items():
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
     device = jax.devices()[0]
@@ -54,6 +52,21 @@ def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> N
         model.why,
         directory.root,
     )
+
+
+def check_texts(task: Task, directory: RunPaths) -> None:
+    """Refuses other texts than those that the run in `directory` was trained on: its parameters are of those.
+
+    Raises:
+      UserError: vocabulary, labels or fingerprint are others, or the vocabulary cannot be read.
+    """
+    if task.reading is None or not (directory.has_checkpoints() and directory.vocabulary.exists()):
+        return
+    if how := corpora.how_texts_changed(task.reading, task.facts["fingerprint"], directory.vocabulary):
+        raise UserError(
+            f"the texts have changed since the run in {directory.root} began: {how}; give them as they were "
+            "(those that Python brings along change with its version), or choose another workdir"
+        )
 
 
 def shapes(params: Params) -> Params:

@@ -15,7 +15,7 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +185,12 @@ class RunDirectory(RunPaths):
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._lock = handle
 
-    def guard(self, config: Mapping[str, Any]) -> bool:
+    def guard(self, config: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> bool:
         """Stores the config of a new run, or checks that a resumed one has the same.
 
         Args:
           config: plain nested dicts (`ConfigDict.to_dict()`).
+          check: called where a run is resumed, before anything is written: it may refuse by a UserError.
 
         Returns:
           True when the directory held a run already.
@@ -219,6 +220,7 @@ class RunDirectory(RunPaths):
                 f"{self.root} holds a run with another config: {fields}; give the same config to resume it "
                 "(train.epochs may grow), or choose another workdir"
             )
+        check()
         if different:
             _log.info("resuming with changed fields: %s", ", ".join(different))
             write_json(self.config, plain)

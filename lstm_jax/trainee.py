@@ -60,7 +60,8 @@ class Trainee:
       host: see NEW_RUN.
 
     Raises:
-      UserError: the directory is in use or another run's, or its checkpoints cannot be read.
+      UserError: the directory is in use or another run's, its texts have changed, or its checkpoints cannot
+        be read.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Trainee:
             self.directory = RunPaths(workdir)
             with distributed.shared_fate():
                 if distributed.first():
-                    stack.enter_context(RunDirectory(workdir)).guard(c.to_dict())
+                    stack.enter_context(RunDirectory(workdir)).guard(
+                        c.to_dict(), lambda: results.check_texts(task, self.directory)
+                    )
                     self.directory.stopped.unlink(missing_ok=True)
             distributed.check_shared(self.directory.config)
             with aside():

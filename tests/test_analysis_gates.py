@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import gates
+from lstm_jax.analysis.style import shown_token
 
 DRAW = np.random.default_rng(0)
 TRACE = {name: DRAW.uniform(-1 if name in "cg" else 0, 1, (4, 6)) for name in "cfgio"}
@@ -22,7 +23,7 @@ def test_every_gate_is_drawn_in_order_over_its_tokens(tmp_path):
     for title, axes in drawn.items():
         np.testing.assert_allclose(axes.images[0].get_array(), TRACE[title[-1]].T, rtol=1e-6)
     last = list(drawn.values())[-1]
-    assert [label.get_text() for label in last.get_xticklabels()] == ["<eos>", "the", "cat", r"\$"]
+    assert [label.get_text() for label in last.get_xticklabels()] == ["<eos>", "the", "cat", "$"]
     assert figure.get_supylabel() == "unit" and last.get_xlabel()
     assert drawn["forget gate f"].images[0].get_clim() == (0, 1)
     low, high = drawn["cell state c"].images[0].get_clim()
@@ -51,7 +52,7 @@ def test_of_many_units_every_nth_is_drawn_with_the_longest():
 
 @pytest.mark.parametrize(
     ("token", "seen"),
-    [("the", "the"), (" ", "\u2423"), ("\n", "\u21b5"), ("$", r"\$"), ("a" * 20, "a" * 13 + "\u2026")],
+    [("the", "the"), (" ", "\u2423"), ("\n", "\u21b5"), ("$", "$"), ("a" * 20, "a" * 13 + "\u2026")],
 )
 def test_tokens_fit_for_an_axis(token, seen):
-    assert gates.shown_token(token) == seen
+    assert shown_token(token) == seen

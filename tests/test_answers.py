@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_jax.analysis import calibration, confusion
+from lstm_jax.analysis import calibration, confusion, style
 from lstm_jax.errors import UserError
 
 
@@ -87,6 +87,31 @@ def test_figures_are_drawn_of_few_and_of_many_classes(tmp_path):
             tmp_path / "a.png"
         )
     calibration.figure(calibration.calibration(*drawn(3)), title="t").savefig(tmp_path / "b.png")
+
+
+HOSTILE = ["$$", r"$\x$", "a\nb\t\x1b[2J", "windows on a screen", "x" * 500, "\u4e2d\u6587"]
+
+
+def test_labels_are_drawn_as_they_stand_whatever_they_are(tmp_path, caplog, recwarn):
+    drawn = confusion.figure(np.eye(len(HOSTILE), dtype=int), HOSTILE, title="runs/$^$: \u4e2d")
+    for _ in range(2):
+        drawn.savefig(tmp_path / "a.png")
+    names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert names[:4] == ["$$", r"$\x$", "a\u21b5b\u21e5\\x1b[2J", "windows on a screen"]
+    assert len(names[4]) == 24
+    assert [record.getMessage() for record in caplog.records] == [
+        "matplotlib's font has no \u4e2d\u6587: boxes stand for that in the figure"
+    ]
+    assert not recwarn.list
+
+
+def test_the_powers_of_ten_of_a_logarithmic_axis_stay_formulas(tmp_path):
+    drawn = style.new_figure(3)
+    axes = drawn.add_subplot(title="$^$")
+    axes.loglog([1, 4], [1e-5, 1e5])
+    drawn.savefig(tmp_path / "a.png")
+    for label in [*axes.get_yticklabels(), *axes.get_xticklabels(minor=True)]:
+        assert label.get_parse_math() and (not label.get_text() or label.get_text().startswith("$"))
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,8 @@ def test_wrong_text_files_are_named(tmp_path, files, level, message):
     "arguments, message",
     [
         (("text", "", "word"), "needs a directory .*task.data_dir or the environment variable LSTM_JAX_DATA"),
-        (("text", "/no/such/place", "word"), "'/no/such/place' is not a directory"),
-        (("ptb", "/no/such/place", "word"), r"is not a directory: .*ptb\.\{train,valid,test\}\.txt or"),
+        (("text", "/no/such/place", "word"), "'/no/such/place' does not exist"),
+        (("ptb", "/no/such/place", "word"), r"does not exist: .*ptb\.\{train,valid,test\}\.txt or"),
         (("pbt", "", "word"), "unknown corpus 'pbt': did you mean 'ptb'"),
         (("pydoc", "", "chars"), "unknown level 'chars': did you mean 'char'"),
     ],

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import TEXTS, write_recall_run, write_run, write_text_run
+from tiny_runs import TEXTS, write_label_run, write_recall_run, write_run, write_text_run
 
 from lstm_jax import instruments, predict
 from lstm_jax.errors import UserError
@@ -62,6 +62,23 @@ def test_data_that_lies_elsewhere_now(text_run, tmp_path):
     with pytest.raises(UserError, match="not the directory of a run"):
         predict.Run(tmp_path)
     assert predict.Run(moved, str(tmp_path)).task.outputs == predict.Run(text_run).task.outputs
+
+
+def test_texts_that_read_otherwise_are_never_measured(tmp_path):
+    words, labels = tmp_path / "words", tmp_path / "labels"
+    for directory in (words, labels):
+        directory.mkdir()
+    word_run, label_run = write_text_run(words), write_label_run(labels)
+    with open(words / "train.txt", "a") as file:
+        file.write("a bird sat\na bird sat\n")
+    said = rf"the texts in {words} are not those .* the vocabulary had \d+ tokens and now has \d+"
+    with pytest.raises(UserError, match=said):
+        instruments.take(predict.Run(word_run), "gates", Options(tokens=8))
+    for split in ("train", "valid", "test"):
+        path = labels / f"{split}.csv"
+        path.write_text(path.read_text().replace("<b>", "bird"))
+    with pytest.raises(UserError, match="the label 'bird' is new"):
+        instruments.take(predict.Run(label_run), "confusion")
 
 
 # ------------------------------------------------------------------ every instrument

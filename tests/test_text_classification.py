@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_runs import write_label_run
 
 from configs import base
-from lstm_jax import evaluate, instruments, models, predict, train
+from experiments import classify
+from lstm_jax import evaluate, instruments, models, predict, results, train
 from lstm_jax.corpora import encoder as encoders
 from lstm_jax.corpora.labelled import (
     Row,
@@ -31,6 +33,7 @@ from lstm_jax.instruments import Options
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.predict.classification import Classifier
+from lstm_jax.run_directory import RunPaths
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.text_classification import best_lengths, from_texts
 
@@ -269,6 +272,20 @@ def test_a_label_of_few_large_documents_is_in_every_split():
     }  # fmt: skip
 
 
+def test_training_has_every_label_of_our_own_split():
+    """Rare labels stand in few documents, most of whose texts have another."""
+    labels = {"d3": "rare", "d7": "rare", "d20": "once"}
+    rows = [Row(f"{k}", "ab"[k % 2], f"d{k // 4}") for k in range(100)]
+    rows += [Row(label, label, document) for document, label in labels.items()]
+    held_out = set()
+    for seed in range(30):
+        parts = split_documents(rows, 0.15, seed)
+        assert {row.label for row in parts["train"]} == {"a", "b", "rare", "once"}
+        assert min(map(len, parts.values())) > 5
+        held_out |= {row.label for row in parts["test"]}
+    assert held_out == {"a", "b", "rare"}  # what training can spare is tested now and then
+
+
 def test_no_text_is_in_two_splits_or_twice():
     parts = {"train": [Row("a", "x"), Row("b", "x"), Row("c", "x")], "valid": [Row("b", "x"), Row("d", "x")],
              "test": [Row("d", "x"), Row("d", "x")]}  # fmt: skip
@@ -338,11 +355,11 @@ ROWS = [{"text": f"some words {k}", "label": "xy"[k % 2], "of": f"d{k // 4}"} fo
 def test_the_three_formats_say_the_same(ending, tmp_path):
     rows = read_rows(write(tmp_path, f"a.{ending}", ROWS), "text", "label", "of")
     assert [(row.text, row.label, row.document) for row in rows] == [tuple(row.values()) for row in ROWS]
-    assert rows[1].place == f"{tmp_path}/a.{ending}, row 2"
+    assert rows[1].place == f"{tmp_path}/a.{ending}, {'line' if ending == 'jsonl' else 'row'} 2"
 
 
 def test_quotes_line_breaks_and_numbers(tmp_path):
-    (tmp_path / "a.csv").write_text('label,text\n1,"one, ""two""\nthree"\n\n0,\n')
+    (tmp_path / "a.csv").write_text('\n \nlabel,text\n1,"one, ""two""\nthree"\n\n0,\n')
     assert [row[:2] for row in read_rows(tmp_path / "a.csv", "text", "label")] == [
         ('one, "two"\nthree', "1"), ("", "0"),
     ]  # fmt: skip
@@ -350,6 +367,12 @@ def test_quotes_line_breaks_and_numbers(tmp_path):
     assert read_rows(tmp_path / "a.tsv", "text", "label")[0].text == 'he said "hi'
     (tmp_path / "a.jsonl").write_text('{"text": "t", "label": 3}\n\n')
     assert read_rows(tmp_path / "a.jsonl", "text", "label")[0].label == "3"
+
+
+def test_a_text_without_a_document_is_its_own(tmp_path):
+    lines = [{"text": f"t{k}", "label": "x", "of": of} for k, of in enumerate((None, None, "", " ", 0, "d"))]
+    found = read_rows(write(tmp_path, "a.jsonl", lines), "text", "label", "of")
+    assert [row.document for row in found] == ["t0", "t1", "t2", "t3", "0", "d"]
 
 
 def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path):
@@ -370,15 +393,25 @@ def test_one_file_is_split_by_documents_and_three_are_taken_as_they_are(tmp_path
         ("a.txt", "x", "no known format: name it"),
         ("a.csv", "", "a.csv is empty"),
         ("a.csv", "text,label\n", "no rows below its header"),
+        ("a.csv", ",,\n", "no rows below its header"),
         ("a.csv", "text,class\na,b\n", "row 1 has no column 'label', it has text, class"),
         ("a.csv", "text,label\na,b,c\n", "row 1 has 3 fields where the header has 2"),
+        ("a.csv", "text,text,label\na,b,x\n", "a.csv has more than one column 'text'"),
         ("a.csv", 'text,label\n"a,b\n', "a.csv, line"),
         ("a.csv", "text,label\na, \n", "row 1: the label must be"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text"\n', "row 2 is not JSON"),
-        ("a.jsonl", "[1]\n", "row 1 is not a JSON object"),
-        ("a.jsonl", '{"text": 1, "label": "x"}\n', "row 1: the text must be a string, not 1"),
-        ("a.jsonl", '{"text": "a", "label": null}\n', "row 1: the label must be"),
-        ("a.csv", "text,label\na,x\n", "the valid split has no texts"),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text"\n', "line 2 is not JSON"),
+        (
+            "a.jsonl",
+            '\n{"text": "half \\ud800", "label": "x"}\n',
+            "line 2: 'text' is not Unicode.* character 6",
+        ),
+        ("a.jsonl", '{"text": "a", "label": "\\udc00"}\n', "line 1: 'label' is not Unicode"),
+        ("a.jsonl", '{"text": ' + "[" * 100_000 + "\n", "line 1 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
+        ("a.jsonl", '{"text": 1, "label": "x"}\n', "line 1: the text must be a string, not 1"),
+        ("a.jsonl", '{"text": "a", "label": null}\n', "line 1: the label must be"),
+        ("a.csv", "text,label\na,x\nb,y\n", "the valid split has no texts"),
+        ("a.csv", "text,label\na,x\n", "all training texts have the one label 'x'"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_in_one_line(name, content, said, tmp_path):
@@ -391,17 +424,36 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(name, content, said, tmp
 def test_labels_that_do_not_fit_are_told(tmp_path, monkeypatch):
     for split, label in (("train", "x"), ("valid", "x"), ("test", "z")):
         write(tmp_path, f"{split}.csv", [{"text": "a", "label": label}, {"text": "b", "label": "x"}])
-    with pytest.raises(UserError, match=r"test.csv, row 1: the label 'z' does not occur in .* has 'x'"):
+    with pytest.raises(UserError, match="all training texts have the one label 'x'"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
-    write(tmp_path, "test.csv", [{"text": "a", "label": "x"}])
-    with pytest.raises(UserError, match="all texts have the one label 'x'"):
+    write(tmp_path, "train.csv", [{"text": "a", "label": "y"}, {"text": "b", "label": "w"}])
+    with pytest.raises(UserError, match=r"valid.csv, row 1: the label 'x' is none of .* are 'w', 'y', and"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
+    for name, said in (
+        ("no.csv", r"there is no file .*no\.csv"),
+        ("no", "'.*no' does not exist: it should be"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load(str(tmp_path / name), "text", "label", "", 0.1, 0)
     os.remove(tmp_path / "test.csv")
     with pytest.raises(UserError, match=r"has no test.csv"):
         load(str(tmp_path), "text", "label", "", 0.1, 0)
     monkeypatch.delenv("LSTM_JAX_DATA", raising=False)
     with pytest.raises(UserError, match=r"task\.source=files needs texts"):
         load("", "text", "label", "", 0.1, 0)
+
+
+def test_texts_of_unseen_labels_are_left_out_and_counted(caplog):
+    rows = {
+        "train": [Row("a", "x"), Row("b", "y")],
+        "valid": [Row("c", "x")],
+        "test": [Row("d", "y"), Row("e", "z"), Row("f", "z")],
+    }
+    found = checked(rows, "whitespace", {})
+    assert [row.text for row in found.rows["test"]] == ["d"] and found.facts["test_texts"] == 1
+    assert found.facts["test_texts_of_unseen_labels"] == "2 left out: 'z'"
+    assert "left out 2 of the 3 texts of test" in caplog.text and "'z'" in caplog.text
+    assert from_texts(found, batch=1, epochs=1, seed=0).facts["test_tokens"] == 2
 
 
 def test_what_tfds_prepared_is_read():
@@ -487,6 +539,53 @@ def test_resuming_equals_never_stopping(whole, data, tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, predict.Run(tmp_path).params, predict.Run(whole).params)
 
 
+def contents(directory):
+    return {
+        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != ".lock"
+    }
+
+
+def changed_texts(data, to, split, change):
+    """A copy of the texts in which the first row of a split is another, as `change` of its fields says."""
+    shutil.copytree(data, to)
+    first, *others = (to / f"{split}.jsonl").read_text().splitlines()
+    lines = [json.dumps(change(json.loads(first))), *others]
+    (to / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return to
+
+
+CHANGES = {
+    "a token more": ("train", lambda row: row | {"text": row["text"] + " unheard"}, "tokens and now has"),
+    "another token": ("train", lambda row: row | {"text": row["text"].replace("train0", "train!")}, "now is"),
+    "a label more": ("train", lambda row: row | {"label": "third"}, "the label 'third' is new"),
+    "another text": ("valid", lambda row: row | {"text": "a b"}, "their fingerprint was"),
+}
+
+
+@pytest.mark.parametrize("which", CHANGES)
+def test_a_run_never_goes_on_with_other_texts(which, whole, data, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    before = contents(workdir)
+    split, change, said = CHANGES[which]
+    others = changed_texts(data, tmp_path / "texts", split, change)
+    with pytest.raises(
+        UserError, match=f"the texts have changed since .*{said}.* another workdir"
+    ) as refusal:
+        train.run(tiny(others), str(workdir))
+    assert "\n" not in str(refusal.value)
+    assert contents(workdir) == before
+
+
+def test_what_has_no_checkpoint_yet_may_begin_with_other_texts(tmp_path):
+    task, paths = make(), RunPaths(tmp_path)
+    encoders.write_encoder(make(min_count=3).encoder, paths.vocabulary)
+    results.check_texts(task, paths)
+    (paths.checkpoints / "latest" / "3").mkdir(parents=True)
+    with pytest.raises(UserError, match="texts have changed"):
+        results.check_texts(task, paths)
+
+
 def test_predicting_needs_the_runs_directory_alone(whole, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(whole, moved)
@@ -540,6 +639,18 @@ def test_confusion_and_calibration_are_of_the_runs_own_figures(whole):
     assert instruments.take(run, "gates", Options(tokens=20)).lines
     lines = instruments.take(run, "gates", Options(tokens=20, text="a zebra b")).lines
     assert "'zebra'" in lines[0] and lines[1] == "4 steps: a <unk> b <eos>"
+
+
+def test_very_many_labels_get_a_calibration_and_the_reason_why_no_map(tmp_path, monkeypatch, capsys):
+    workdir = write_label_run(tmp_path)
+    monkeypatch.setattr("lstm_jax.instruments.answers.MOST_CLASSES", 2)
+    monkeypatch.setattr("lstm_jax.cli.config_and_workdir", lambda: (None, str(workdir)))
+    monkeypatch.setattr(train, "run", lambda config, workdir: None)
+    classify.main([])
+    said = capsys.readouterr().out
+    assert "left out confusion: its 3 classes are more than the 2 that a map can show\n" in said
+    assert "expected calibration error" in said and (workdir / "analysis" / "calibration.png").exists()
+    assert not (workdir / "analysis" / "confusion.png").exists()
 
 
 def test_any_model_can_be_trained_on_it():

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,6 +244,16 @@ def test_a_finished_run_is_not_trained_again(
 def test_another_config_is_refused_with_the_fields_named(whole: Path, corpus: str) -> None:
     with pytest.raises(UserError, match=r"optim\.learning_rate \(was 6\.0, now 3\.0\)"):
         train.run(tiny(corpus, **{"optim.learning_rate": 3.0}), str(whole))
+
+
+def test_other_texts_are_refused_and_change_nothing(whole: Path, corpus: str, tmp_path: Path) -> None:
+    others = shutil.copytree(corpus, tmp_path / "corpus")
+    lines = (others / "valid.txt").read_text().splitlines(keepends=True)
+    (others / "valid.txt").write_text("".join(reversed(lines)))
+    kept = {name: (whole / f"{name}.json").read_bytes() for name in ("config", "vocabulary", "result")}
+    with pytest.raises(UserError, match=r"texts have changed since .* fingerprint was"):
+        train.run(tiny(str(others)), str(whole))
+    assert all((whole / f"{name}.json").read_bytes() == before for name, before in kept.items())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(corpus: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, new_figure, shown_token, tidy
 from lstm_jax.errors import UserError
 
 __all__ = ["Story", "stories_figure", "words_figure"]
@@ -93,7 +93,9 @@ def words_figure(weights: Any, words: Sequence[str], *, title: str = "") -> Figu
     axes = drawing.subplots()
     axes.bar(range(len(words)), weights, color=COLOURS["blue"], label="attention")
     axes.axhline(1 / max(len(words), 1), color=COLOURS["grey"], linestyle="--", label="all alike")
-    axes.set_xticks(range(len(words)), words, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        range(len(words)), list(map(shown_token, words)), rotation=60, ha="right", rotation_mode="anchor"
+    )
     axes.set_ylabel("attention weight", fontsize=9)
     axes.set_xlabel("word of the text", fontsize=9)
     tidy(axes)

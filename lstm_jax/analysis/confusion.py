@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import headline, new_figure
+from lstm_jax.analysis.style import headline, new_figure, shown_label
 from lstm_jax.errors import UserError
 
 __all__ = ["Quality", "confusion", "figure", "quality"]
@@ -68,7 +68,7 @@ def figure(matrix: np.ndarray, labels: Sequence[str], *, title: str = "") -> Fig
     drawn = new_figure(side, side + 0.9)
     axes = drawn.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [label if len(label) <= 24 else label[:23] + "…" for label in labels]
+    names = [shown_label(label) for label in labels]
     step = max(1, classes // 60)  # names of very many classes would lie on each other
     many = classes > WRITTEN
     axes.set_xticks(range(0, classes, step), names[::step], ha="center" if many else "right",

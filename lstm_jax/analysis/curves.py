@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from lstm_jax.analysis.style import new_figure
+
 __all__ = ["learning_curve"]
 
 # Okabe and Ito's colours, told apart by the colour-blind; the lines differ in weight and marker too, so
@@ -58,7 +60,7 @@ def learning_curve(
     train, valid = _series(rows, "train", metric), _series(rows, "valid", metric)
     rate = _series(rows, "train", "learning_rate")
 
-    figure = Figure(figsize=(6.4, 4.8), dpi=150, layout="constrained")
+    figure = new_figure(4.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
     if title:
         figure.suptitle(title, fontsize=11)

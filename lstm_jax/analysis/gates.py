@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import new_figure
-from lstm_jax.corpora.visible import visible
+from lstm_jax.analysis.style import new_figure, shown_token
 
 __all__ = [
     "MOST_TOKENS",
@@ -18,7 +17,6 @@ __all__ = [
     "in_order",
     "of_units",
     "ordinal",
-    "shown_token",
 ]
 
 T = TypeVar("T")
@@ -50,11 +48,6 @@ def of_units(trace: Mapping[str, Any]) -> dict[str, Any]:
     Neither matrices are that, nor `attention`, whose last axis is the slots of a memory.
     """
     return {name: value for name, value in in_order(trace).items() if value.ndim == 3 and name != "attention"}
-
-
-def shown_token(token: str) -> str:
-    """A token fit for an axis: space and line break visible, dollars plain, at most 14 characters."""
-    return visible(token, 14).replace("$", r"\$")
 
 
 def colours_and_range(name: str, values: np.ndarray) -> tuple[str, float, float]:

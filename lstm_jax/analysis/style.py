@@ -1,13 +1,32 @@
 """What the figures share: colours that the colour-blind tell apart, axes without frills, widths of a page."""
 
+import logging
+import re
 import textwrap
+import warnings
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
-__all__ = ["COLOURS", "WIDTH", "headline", "layer_colour", "log_ticks", "new_figure", "tidy"]
+from lstm_jax.corpora.visible import visible
+
+__all__ = [
+    "COLOURS",
+    "WIDTH",
+    "headline",
+    "layer_colour",
+    "log_ticks",
+    "new_figure",
+    "shown_label",
+    "shown_token",
+    "tidy",
+]
+
+_log = logging.getLogger(__name__)
 
 WIDTH = 6.4
 """Inches: the text width of a page, so that 8 points in a figure are 8 points in print."""
@@ -29,9 +48,64 @@ def layer_colour(layer: int) -> str:
     return COLOURS[names[layer % len(names)]]
 
 
+def _powers(formatter: Formatter) -> bool:
+    """Whether these tick labels are matplotlib's own formulas, 10 to some power."""
+    return isinstance(formatter, LogFormatter)
+
+
+class _Page(Figure):
+    """A figure whose texts are shown as they stand, whoever wrote them: a dollar begins no formula.
+
+    Signs that the font lacks stand as boxes; they are told in one line instead of a warning each.
+    """
+
+    _told: frozenset[int] = frozenset()
+
+    def draw(self, renderer: Any) -> None:
+        """Draws; called by whatever saves or shows the figure."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        for axes in self.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                own = [
+                    *(axis.get_majorticklabels() if _powers(axis.get_major_formatter()) else ()),
+                    *(axis.get_minorticklabels() if _powers(axis.get_minor_formatter()) else ()),
+                ]
+                for label in own:
+                    label.set_parse_math(True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            super().draw(renderer)
+        missing = set()
+        for warning in caught:
+            if found := re.match(r"Glyph (\d+) .* missing from", str(warning.message)):
+                missing.add(int(found[1]))
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno, source=warning.source
+                )
+        if missing - self._told:
+            signs = visible("".join(map(chr, sorted(missing))), 24)
+            _log.warning("matplotlib's font has no %s: boxes stand for that in the figure", signs)
+            self._told |= missing
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """A figure of `width` by `height` inches that belongs to no window and to no pyplot state."""
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+    """A figure of `width` by `height` inches that belongs to no window and to no pyplot state.
+
+    Texts in it are shown as they stand; none is read as a formula.
+    """
+    return _Page(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def shown_token(token: str) -> str:
+    """A token fit for an axis: space and line break visible, at most 14 characters."""
+    return visible(token, 14)
+
+
+def shown_label(label: str) -> str:
+    """A label fit for an axis or a title: on one line, at most 24 characters."""
+    return visible(label, 24, spaces=False)
 
 
 def headline(figure: Figure, title: str) -> None:

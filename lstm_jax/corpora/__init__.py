@@ -6,6 +6,7 @@ from lstm_jax.corpora import ptb, pydoc, text
 from lstm_jax.corpora.baselines import baselines
 from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
 from lstm_jax.corpora.encoder import Encoder, read_encoder, write_encoder
+from lstm_jax.corpora.kept import how_reading_changed, how_texts_changed, keep_reading
 from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
 from lstm_jax.registry import check_name, lookup
 
@@ -17,6 +18,9 @@ __all__ = [
     "Vocabulary",
     "baselines",
     "build_corpus",
+    "how_reading_changed",
+    "how_texts_changed",
+    "keep_reading",
     "load",
     "read_encoder",
     "read_vocabulary",

@@ -1,5 +1,6 @@
 """What a corpus is: a vocabulary and one flat array of tokens a split."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ def build_corpus(
 ) -> Corpus:
     """Builds the vocabulary from `texts["train"]` and encodes every split with it.
 
+    Among the facts is a fingerprint of the vocabulary and of all that is read with it.
+
     Args:
       name: the corpus's name.
       texts: split -> text whose lines end in a line break.
@@ -59,9 +62,11 @@ def build_corpus(
         "splitter": splitter,
         "vocabulary_size": len(vocabulary),
     }
+    digest = hashlib.sha256("\0".join(vocabulary.tokens).encode())
     for split in SPLITS:
         facts[f"{split}_tokens"] = len(tokens[split])
+        digest.update(f"{split}\0{len(tokens[split])}\0".encode() + tokens[split].astype("<i4").tobytes())
         facts[f"{split}_unk_rate"] = (
             0.0 if vocabulary.unk is None else float(np.mean(tokens[split] == vocabulary.unk))
         )
-    return Corpus(name, vocabulary, tokens, facts)
+    return Corpus(name, vocabulary, tokens, {**facts, "fingerprint": digest.hexdigest()[:12]})

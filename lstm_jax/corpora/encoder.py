@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,10 +105,13 @@ def build_encoder(
     return Encoder(Vocabulary((PAD, *tokens), splitter), tuple(sorted(set(labels))), lower, longest)
 
 
-def write_encoder(encoder: Encoder, path: str | Path) -> None:
-    """Writes an encoder as JSON; `read_encoder` reads it, and `read_vocabulary` its vocabulary."""
-    more = {"labels": encoder.labels, "lower": encoder.lower, "longest": encoder.longest}
-    write_vocabulary(encoder.vocabulary, path, more)
+def write_encoder(encoder: Encoder, path: str | Path, more: Mapping[str, Any] = {}) -> None:
+    """Writes an encoder as JSON, with `more` fields beside it.
+
+    `read_encoder` reads it, and `read_vocabulary` its vocabulary.
+    """
+    own = {"labels": encoder.labels, "lower": encoder.lower, "longest": encoder.longest}
+    write_vocabulary(encoder.vocabulary, path, {**own, **more})
 
 
 def read_encoder(path: str | Path) -> Encoder:

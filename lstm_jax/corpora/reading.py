@@ -1,10 +1,12 @@
-"""Text files as strings, with every way in which a file can be wrong said in one line."""
+"""Text files and JSON from anyone, with every way in which they can be wrong said in one line."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from lstm_jax.errors import UserError
 
-__all__ = ["find_files", "read_text"]
+__all__ = ["check_unicode", "find_files", "read_json", "read_text"]
 
 
 def find_files(directory: Path, patterns: tuple[str, ...], corpus: str) -> dict[str, Path]:
@@ -19,8 +21,9 @@ def find_files(directory: Path, patterns: tuple[str, ...], corpus: str) -> dict[
       UserError: no such directory, or a file is missing.
     """
     if not directory.is_dir():
+        wrong = "is not a directory" if directory.exists() else "does not exist"
         raise UserError(
-            f"data_dir {str(directory)!r} is not a directory: it should hold "
+            f"data_dir {str(directory)!r} {wrong}: it should be a directory that holds "
             f"{_wanted(patterns)} of the corpus {corpus!r}"
         )
     choices = [{split: directory / p.format(split) for split in ("train", "valid", "test")} for p in patterns]
@@ -57,3 +60,30 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} is empty: every split needs at least one token")
     text = text.replace("\r\n", "\n")
     return text if text.endswith("\n") else text + "\n"
+
+
+def read_json(text: str) -> Any:
+    """The value that some JSON says.
+
+    Raises:
+      UserError: it is not JSON, or has a number too long or is nested too deeply for Python.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            said = f"{error.msg} at column {error.colno}"
+        raise UserError(f"not JSON ({said})") from error
+
+
+def check_unicode(text: str, name: str) -> None:
+    """Refuses a text with half of a surrogate pair: escapes of JSON can make it, and no file can hold it.
+
+    Raises:
+      UserError: `name` has such a character, counted from 1.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name} is not Unicode: half of a pair at character {error.start + 1}") from error

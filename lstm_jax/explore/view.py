@@ -13,6 +13,7 @@ import numpy as np
 
 from lstm_jax.analysis import gates
 from lstm_jax.analysis.timescales import forget_sums, time_scales
+from lstm_jax.corpora.reading import check_unicode
 from lstm_jax.corpora.visible import visible
 from lstm_jax.corpora.vocabulary import SPLITTERS, UNK
 from lstm_jax.errors import UserError
@@ -61,10 +62,7 @@ def view_of(run: Run) -> View:
 def _check(text: str) -> None:
     if len(text) > CHARACTERS:
         raise UserError(f"the text has {len(text)} characters: no more than {CHARACTERS} are read at once")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"character {error.start + 1} is half of a pair: type it otherwise") from error
+    check_unicode(text, "the text")
 
 
 def _facts(run: Run) -> dict[str, Any]:

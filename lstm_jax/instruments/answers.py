@@ -19,7 +19,7 @@ from lstm_jax.tasks.base import Batch
 __all__ = ["CALIBRATION", "CONFUSION", "Answers", "answers"]
 
 MOST_CLASSES = 200
-"""Of a map that a person can read anything from."""
+"""Of a map that a person can read anything from; how sure the answers are can be told of any number."""
 
 
 class Answers(NamedTuple):
@@ -101,12 +101,18 @@ def _misfit(run: Run) -> str | None:
     try:
         if run.task.loss is not scores.nats:
             return f"the task {run.task_name!r} has values for answers, no classes"
-        if run.task.outputs > MOST_CLASSES:
-            return f"the task {run.task_name!r} has {run.task.outputs} classes, too many to look at"
     except UserError as error:
         return str(error)
     return None
 
 
-CONFUSION = Instrument(_measure_confusion, "which class is taken for which, over all of the split", _misfit)
+def _no_map(run: Run) -> str | None:
+    if reason := _misfit(run):
+        return reason
+    if run.task.outputs > MOST_CLASSES:
+        return f"its {run.task.outputs} classes are more than the {MOST_CLASSES} that a map can show"
+    return None
+
+
+CONFUSION = Instrument(_measure_confusion, "which class is taken for which, over all of the split", _no_map)
 CALIBRATION = Instrument(_measure_calibration, "how sure the answers are beside how right", _misfit)

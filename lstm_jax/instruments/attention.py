@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import attention, memories
+from lstm_jax.analysis.style import shown_label
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.sequence import one_sequence
 from lstm_jax.instruments.windows import batches, kind_of
@@ -73,13 +74,14 @@ def _words(run: Run, options: Options) -> Reading:
     outputs = run.model.apply(run.params, sequence.inputs, run.model.carry(run.params, 1), lengths=lengths)
     weights = np.asarray(attention_weights(run.params["attention"], outputs.hidden, lengths)[:, 0])
     said = run.encoder.labels[int(outputs.logits[0, 0].argmax(-1))]
-    figure = attention.words_figure(weights, sequence.labels, title=f"{run.paths.root.name}: {said}")
+    title = f"{run.paths.root.name}: {shown_label(said)}"
+    figure = attention.words_figure(weights, sequence.labels, title=title)
     most = np.argsort(-weights)[:5]
     told = ", ".join(f"{sequence.labels[word]} {weights[word]:.2f}" for word in most)
     return Reading(
         {"": figure},
         {"inputs": sequence.labels, "attention": weights, "said": said},
-        [*sequence.told, f"{said}: {told}"],
+        [*sequence.told, f"{shown_label(said)}: {told}"],
     )
 
 

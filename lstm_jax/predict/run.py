@@ -8,7 +8,7 @@ import jax
 
 from lstm_jax import models, rng, tasks
 from lstm_jax.checkpoint import read_best
-from lstm_jax.corpora import Encoder, Vocabulary, read_encoder, read_vocabulary
+from lstm_jax.corpora import Encoder, Vocabulary, how_reading_changed, read_encoder, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.models import Model
 from lstm_jax.notation import Array, Params
@@ -66,12 +66,26 @@ class Run:
 
     @cached_property
     def task(self) -> Task:
-        """The task, its data loaded or generated anew. Raises UserError as `tasks.make_task`."""
+        """The task, its data loaded or generated anew.
+
+        Raises:
+          UserError: as `tasks.make_task`, or the texts give other tokens or labels than the run was trained
+            with, whose parameters would then be of others.
+        """
         section = dict(self.config.get("task", {}))
         if self._data_dir and "data_dir" in section:
             section["data_dir"] = self._data_dir
         epochs = self.config.get("train", {}).get("epochs", 1)
-        return tasks.make_task(**section, epochs=epochs, seed=self.config.get("seed", 0))
+        task = tasks.make_task(**section, epochs=epochs, seed=self.config.get("seed", 0))
+        if task.reading is None or not self.paths.vocabulary.exists():
+            return task
+        if how := how_reading_changed(task.reading, self.paths.vocabulary):
+            where = f" in {section['data_dir']}" if section.get("data_dir") else ""
+            raise UserError(
+                f"the texts{where} are not those that the run in {self.paths.root} was trained on: {how}; "
+                "say by --data_dir where those lie (what Python brings along changes with its version)"
+            )
+        return task
 
     @cached_property
     def model(self) -> Model:

@@ -1,9 +1,9 @@
 """Many texts, one a line, each answered as it comes; a line that cannot be answered stops no other."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from lstm_jax.corpora.reading import check_unicode, read_json
 from lstm_jax.errors import UserError
 
 __all__ = ["FORMATS", "answers", "request"]
@@ -30,19 +30,13 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
         return text, {}
     hint = "; --format=text reads such a line as text" if form == "auto" else ""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:  # not JSON, a number too long, or nested too deeply
-        said = str(error)
-        if isinstance(error, json.JSONDecodeError):
-            said = f"{error.msg} at column {error.colno}"
-        raise UserError(f"not JSON ({said}){hint}") from error
+        found = read_json(text)
+    except UserError as error:
+        raise UserError(f"{error}{hint}") from error
     if not isinstance(found, dict) or not isinstance(found.get("text"), str):
         example = '{"text": "the company said"}'
         raise UserError(f'expected a JSON object with a string "text", e.g. {example}{hint}')
-    try:
-        found["text"].encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f'"text" is not Unicode: half of a pair at character {error.start + 1}') from error
+    check_unicode(found["text"], '"text"')
     return found["text"], {"id": found["id"]} if "id" in found else {}
 
 

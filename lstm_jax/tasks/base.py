@@ -9,6 +9,7 @@ import numpy as np
 
 from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.corpora.encoder import Encoder
+from lstm_jax.corpora.vocabulary import Vocabulary
 from lstm_jax.notation import Array, Tree
 
 __all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task", "figure_names"]
@@ -124,6 +125,11 @@ class Task(NamedTuple):
     solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None
     encoder: Encoder | None = None
+
+    @property
+    def reading(self) -> Vocabulary | Encoder | None:
+        """How texts become numbers, which a run keeps; None of a task without texts."""
+        return self.corpus.vocabulary if self.corpus is not None else self.encoder
 
 
 def figure_names(task: Task) -> list[str]:

@@ -50,6 +50,7 @@ def text_classification(
     An epoch is one pass over the training texts in an order of its own. Figures: accuracy; the F1 of each
     class; macro F1, their plain mean over all classes of training, 0 for one that is neither in the split nor
     ever said. Chance: the class that is most frequent in the test split, and the entropy of its classes.
+    Texts of valid and test whose label training does not have are left out of all figures; how many is told.
 
     Args:
       source: keywords (embedded: which keyword was blanked out of a line of Python) | topics (embedded: the
@@ -57,7 +58,8 @@ def text_classification(
         imdb_reviews | ag_news_subset (both through TFDS).
       data_dir: files: the directory of train, valid and test, or one file; "": LSTM_JAX_DATA.
       text_column, label_column: files: the columns.
-      document_column: files: the column that says what a text is a part of; "": each is its own.
+      document_column: files: the column that says what a text is a part of; "": each is its own, and so is
+        one whose row has none there.
       held_out: share for test and as much for valid, where the source is in one piece.
       split_seed: of that split: never the run's seed.
       splitter: how texts fall into tokens, whitespace | punctuation | characters; "": as the source suits.
