@@ -61,7 +61,8 @@ def export_model(
     The batch and the time are symbolic: one program serves them all. Dropout is off.
 
     Args:
-      model: on the scan backend, which every platform has.
+      model: on the scan backend, which every platform has, with scan_unroll=1: of a symbolic length no other
+        number of steps is a whole part.
       params: its parameters, or their shapes.
       inputs: dtype and shape of one step of one sequence: ("int32", ()) for tokens, ("float32", (D,)).
       name: of the model, as in models.MODELS.
