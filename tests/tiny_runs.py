@@ -54,9 +54,9 @@ def write_recall_run(root: Path, cell: str = "lstm") -> Path:
     return write_run(root, RECALL, MODEL | {"hidden": [4], "cell": {"name": cell}})
 
 
-def write_label_run(root: Path) -> Path:
+def write_label_run(root: Path, labels: tuple[str, ...] = ("cat", "dog", "<b>")) -> Path:
     """A classifier's run: is it about cats or about dogs?"""
-    rows = [f"{label},the {label} sat {place} times" for place in range(4) for label in ("cat", "dog", "<b>")]
+    rows = [f"{label},the {label} sat {place} times" for place in range(4) for label in labels]
     for split in ("train", "valid", "test"):
         (root / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
     task = {"name": "text_classification", "source": "files", "data_dir": str(root), "min_count": 1}

@@ -218,8 +218,14 @@ def model_from_torch(state: Mapping[str, Any], like: Params, source: str = "torc
       source: what the weights are, for messages.
 
     Raises:
-      UserError: a leaf is missing, unknown, or of another shape; or two that should be tied differ.
+      UserError: a leaf is missing, unknown, or of another shape; or two that should be tied differ; or `like`
+        is of another model.
     """
+    if not {"layers", "head"} <= set(like) <= {"embedding", "layers", "head"}:
+        raise UserError(
+            f"a model with {', '.join(sorted(like))} is none of PyTorch's: only an embedding, recurrent "
+            "layers of one direction and a head are read; with --layout=lstm_jax any model can be written"
+        )
     first, tied = like["layers"][0], "w" not in like["head"]
     cell = cell_of(first)
     widths = [layer["w_x"].shape[2] for layer in like["layers"]]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from lstm_jax.corpora import ptb, pydoc, text
 from lstm_jax.corpora.baselines import baselines
 from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
-from lstm_jax.corpora.encoder import Encoder, read_encoder, write_encoder
-from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
+from lstm_jax.corpora.encoder import Encoder, parse_encoder, read_encoder, write_encoder
+from lstm_jax.corpora.vocabulary import Vocabulary, parse_vocabulary, read_vocabulary, write_vocabulary
 from lstm_jax.registry import check_name, lookup
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "baselines",
     "build_corpus",
     "load",
+    "parse_encoder",
+    "parse_vocabulary",
     "read_encoder",
     "read_vocabulary",
     "write_encoder",
