@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_runs import write_label_run
@@ -82,6 +83,13 @@ def test_a_tied_file_may_have_one_of_the_two_and_not_two_that_differ(tmp_path):
         params_from_file(path, params)
 
 
+def test_frozen_biases_go_through_our_own_layout(tmp_path):
+    config = section(forget_bias_trainable=False, forget_bias="chrono(9)")
+    _, params = model_of(config)
+    write_params(tmp_path / "w.safetensors", params, config, "lstm_jax")
+    same(params_from_file(tmp_path / "w.safetensors", params), params)
+
+
 def test_any_cell_goes_through_our_own_layout(tmp_path):
     config = section("peephole")
     _, params = model_of(config)
@@ -91,6 +99,42 @@ def test_any_cell_goes_through_our_own_layout(tmp_path):
     same(params_from_file(tmp_path / "w.safetensors", params), params)
     with pytest.raises(UserError, match=r"embedding has shape \(11, 6\), and \(11, 7\) is needed"):
         params_from_file(tmp_path / "w.safetensors", model_of({**config, "embedding": 7})[1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        ("float64", 1e300, "float64, and 1 of its 66 are not finite as float32"),
+        ("float32", np.nan, "float32, and 1 of its 66 are not finite as float32"),
+        ("float16", -np.inf, "float16, and 1 of its 66 are not finite as float32"),
+        ("float64", 1.5, None),
+        ("float16", 1.5, None),
+        ("bfloat16", 1.5, None),
+        ("int32", 1, "int32; weights are floating-point numbers"),
+        ("bool", True, "bool; weights are floating-point numbers"),
+        ("complex64", 1, "complex64; weights are floating-point numbers"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["torch", "lstm_jax"])
+def test_what_is_cast_and_what_is_not(tmp_path, layout, dtype, value, message):
+    path, name = tmp_path / "w.safetensors", {"torch": "encoder.weight", "lstm_jax": "embedding"}[layout]
+    _, params = model_of(section(hidden=(H,)))
+    write_params(path, params, section(hidden=(H,)), layout)
+    file = read_weights(path)
+    changed = file.tensors[name].astype(jnp.dtype(dtype))
+    changed[0, 0] = value
+    file.tensors[name] = changed
+    if message is None:
+        embedding = params_from_file(file, params)["embedding"]
+        assert embedding.dtype == np.float32
+        np.testing.assert_array_equal(embedding, np.float32(changed))
+        return
+    with pytest.raises(UserError, match=f"{path}: {name} is {message}"):
+        params_from_file(file, params)
+    if dtype == "float32":  # what cannot be read is not written either
+        broken = params | {"embedding": changed}
+        with pytest.raises(UserError, match=f"{name} is {message}"):
+            write_params(path, broken, section(hidden=(H,)), layout)
 
 
 def test_what_does_not_fit_is_refused_by_leaf_and_both_shapes(tmp_path):
@@ -115,10 +159,11 @@ def test_what_does_not_fit_is_refused_by_leaf_and_both_shapes(tmp_path):
             "torch.nn.LSTM has no gate_activation=hard_sigmoid",
         ),
         ({**section(), "dropout": {"zoneout_cell": 0.1}}, "PyTorch has no zoneout"),
+        (section(forget_bias_trainable=False), "layers/0/b_fixed: PyTorch has no frozen biases"),
         ({**section(), "name": "classifier"}, "the model 'classifier'"),
     ):
         with pytest.raises(UserError, match=message):
-            write_params(path, params, config)
+            write_params(path, params if config.get("name") == "classifier" else model_of(config)[1], config)
     write_weights(path, {"encoder.weight": np.zeros((V, E), np.int32)}, {})
     with pytest.raises(UserError, match=r"decoder.weight is missing; it should have shape \(11, 5\)"):
         params_from_file(path, params)
