@@ -230,7 +230,9 @@ def test_exporting_refuses_what_it_cannot():
     model, params = recurrent()
     for options, message in (
         ({"what": ("steps",)}, "unknown program 'steps': did you mean 'step'"),
+        ({"what": ()}, "no program is named: give one or more of step, sequence"),
         ({"platforms": ("gpu",)}, "unknown platform 'gpu'.*cuda"),
+        ({"platforms": []}, "no platform is named: give one or more of cpu, cuda, tpu"),
     ):
         with pytest.raises(UserError, match=message):
             export.export_model(model, params, TOKENS, **options)

@@ -70,8 +70,11 @@ def export_model(
       platforms: of PLATFORMS.
 
     Raises:
-      UserError: an unknown name, a model that cannot (see CANNOT), or another backend than the scan.
+      UserError: an unknown name or none, a model that cannot (see CANNOT), or another backend than the scan.
     """
+    for given, kind, allowed in ((what, "program", WHAT), (platforms, "platform", PLATFORMS)):
+        if not given:
+            raise UserError(f"no {kind} is named: give one or more of {', '.join(allowed)}")
     for asked in what:
         check_name(asked, WHAT, "program")
         if (name, asked) in CANNOT:
