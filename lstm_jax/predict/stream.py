@@ -20,7 +20,7 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
       form: of FORMATS.
 
     Raises:
-      UserError: it is not UTF-8, or no such object.
+      UserError: it is not UTF-8, no such object, or its `id` is beyond what JSON gives back.
     """
     try:
         text = line.decode("utf-8").rstrip("\r\n")
@@ -30,7 +30,7 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
         return text, {}
     hint = "; --format=text reads such a line as text" if form == "auto" else ""
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # not JSON, a number too long, or nested too deeply
         said = str(error)
         if isinstance(error, json.JSONDecodeError):
@@ -43,7 +43,18 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
         found["text"].encode()
     except UnicodeEncodeError as error:
         raise UserError(f'"text" is not Unicode: half of a pair at character {error.start + 1}') from error
-    return found["text"], {"id": found["id"]} if "id" in found else {}
+    if "id" not in found:
+        return found["text"], {}
+    try:
+        json.dumps(found["id"], allow_nan=False)
+    except (ValueError, RecursionError) as error:  # 1e999 is JSON, and no number that can be given back
+        raise UserError(f'"id" cannot be given back ({error}): give a text or a smaller number') from error
+    return found["text"], {"id": found["id"]}
+
+
+def _no_constant(name: str) -> None:
+    """For NaN and Infinity, which Python reads and JSON has not."""
+    raise ValueError(f"{name} is no number")
 
 
 def answers(
