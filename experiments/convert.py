@@ -25,9 +25,8 @@ def define_flags() -> None:
     cli.define("string", "from", "", "Safetensors file to read.")
     cli.define("string", "layout", "torch", "torch, or lstm_jax: our own names, for cells PyTorch lacks.")
     cli.define("string", "like", "", "Run whose config and vocabulary to take (--from). Default: the file's.")
-    cli.define(
-        "string", "vocabulary", "", "Tokens of the file's rows (--from), one a line, if it lacks them."
-    )
+    lines = "Tokens of the file's rows (--from), if it lacks them: one a line, or a vocabulary.json."
+    cli.define("string", "vocabulary", "", lines)
 
 
 def main(arguments: list[str]) -> None:
@@ -35,6 +34,7 @@ def main(arguments: list[str]) -> None:
 
     from lstm_jax.errors import UserError
     from lstm_jax.predict import Run, exchange
+    from lstm_jax.predict.legend import read_tokens
     from lstm_jax.predict.standard_input import check_arguments
 
     check_arguments(arguments, FLAGS.run)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
             print(f"{name:<28}{text if len(text) < 75 else f'{len(text):,} characters of JSON'}")
         print(FLAGS.to)
     else:
-        tokens = exchange.read_tokens(FLAGS.vocabulary) if FLAGS.vocabulary else None
+        tokens = read_tokens(FLAGS.vocabulary) if FLAGS.vocabulary else None
         run = exchange.make_run(source, FLAGS.run, Run(FLAGS.like) if FLAGS.like else None, tokens)
         print(f"{run.paths.root}: the parameters of {source}, as the best of step {run.step}")
     sys.stdout.flush()

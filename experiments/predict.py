@@ -65,7 +65,7 @@ def predict(arguments: list[str]) -> None:
         for told in answers(file, asked.answer, FLAGS.format):
             lines += 1
             failed += "error" in told
-            print(json.dumps(told, ensure_ascii=False), flush=True)
+            print(json.dumps(told, ensure_ascii=False, allow_nan=False), flush=True)
     if failed:
         print(f"{failed} of {lines} lines could not be answered", file=sys.stderr)
         sys.exit(1)

@@ -128,8 +128,8 @@ def _begin(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, Any]:
     """The state before the first step, and the optimizer."""
     params = model.init(jax.random.key(c.seed))
     if c.train.init_from:
-        vocabulary = None if task.corpus is None else task.corpus.vocabulary
-        params = first_params(c.train.init_from, params, vocabulary)
+        legend = task.encoder if task.corpus is None else task.corpus.vocabulary
+        params = first_params(c.train.init_from, params, legend)
     penalties = {name: c.objective[name] for name in ("l1", "l2", "penalty", "penalty_mask")}
     optimizer = optim.build(params, **c.optim, **penalties)
     state = init_state(model, optimizer, params, task.batch_sizes["train"], average=c.optim.average)

@@ -26,7 +26,8 @@ from lstm_jax.predict.reading import Reader
 
 NEEDED = "needs the page's libraries: pip install -e '.[test,explore]'"
 httpx = pytest.importorskip("httpx", reason=NEEDED)
-for library in ("jinja2", "starlette", "uvicorn"):
+uvicorn = pytest.importorskip("uvicorn", reason=NEEDED)
+for library in ("jinja2", "starlette"):
     pytest.importorskip(library, reason=NEEDED)
 
 ROOT = Path(__file__).parents[1]
@@ -269,6 +270,45 @@ def test_names_by_which_it_may_be_asked_for():
     assert not serve.is_loopback("0.0.0.0") and not serve.is_loopback("lab.example")
 
 
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([b""], b""),
+        ([b"GET / HTTP/1.1\r\nHost: loc"], b""),
+        ([b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HT"], b"HTTP/1.1 200"),
+        ([b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"1"], b"HTTP/1.1 405"),
+    ],
+    ids=["nothing", "a header", "a second header", "a body that nobody reads"],
+)
+def test_connections_left_half_way_are_closed(app, monkeypatch, parts, status):
+    """Each part is sent once the one before is answered; then the other side says no more."""
+    found = []
+
+    async def left(config):
+        config.load()
+        state = uvicorn.server.ServerState()
+        made = dict(config=config, server_state=state, app_state={})
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: config.http_protocol_class(**made), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(parts[0])
+        answer = b""
+        for part in parts[1:]:
+            answer = await reader.readuntil(b"\r\n\r\n")
+            writer.write(part)
+        async with asyncio.timeout(60):
+            rest = await reader.read()  # until it is closed
+        found.append((answer + rest)[: len(status) or None])
+        found.append(len(state.connections))
+        writer.close()
+        server.close()
+
+    monkeypatch.setattr(serve, "SLOWEST", 0.1)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: asyncio.run(left(self.config)))
+    serve.serve(app, serve.listen("127.0.0.1", 0), lambda: None)
+    assert found == [status, 0]
+
+
 def test_libraries_that_are_missing(monkeypatch):
     monkeypatch.setattr(explore_app, "find_spec", lambda name: None if name == "uvicorn" else name)
     with pytest.raises(UserError, match=r"missing \(uvicorn\): pip install -e '\.\[explore\]'"):
@@ -414,3 +454,16 @@ def test_a_browser_says_what_the_server_refuses(driver, address):
     typed(driver, "a " * (TOKENS + 1))
     assert f"no more than {TOKENS} are read at once" in driver.find_element("id", "status").text
     complaints(driver)  # the browser's own line about status 422
+
+
+def test_a_browser_tells_its_own_fault_from_the_servers(driver, address):
+    driver.get(address)
+    typed(driver, "a")
+    for answer, said in (
+        ("({ status: 200, json: async () => ({ tokens: 3 }) })", "the page could not draw the answer"),
+        ("{ throw new TypeError('no network'); }", "the server does not answer"),
+    ):
+        driver.execute_script(f"window.fetch = async () => {answer};")
+        typed(driver, "b")
+        assert driver.find_element("id", "status").text.startswith(said)
+    complaints(driver)  # the fault itself

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_runs import MODEL, RECALL, write_run
 
 from lstm_jax import cells, models
 from lstm_jax.compat import export, program
 from lstm_jax.compat.program import Program, write_program
 from lstm_jax.errors import UserError
+from lstm_jax.predict import Run, exchange
 
 V, H = 7, 4
 TOKENS = ("int32", ())
@@ -93,6 +95,17 @@ def test_features_and_bfloat16(tmp_path):
     logits, carry = loaded.call("sequence", xs, loaded.first_carry(2))
     close(logits, expected.logits)
     jax.tree.map(close, carry, export.flat(expected.carry))
+
+
+def test_a_run_that_was_trained_unrolled(tmp_path):
+    unrolled = MODEL | {"hidden": [4], "scan_unroll": 2}
+    run = Run(write_run(tmp_path / "run", RECALL, unrolled))
+    exchange.export_run(run, tmp_path / "p", what=("sequence",), platforms=("cpu",))
+    model = models.make_model(vocab=run.task.vocab, outputs=run.task.outputs, **unrolled)
+    loaded = Program.load(tmp_path / "p")
+    tokens = jax.random.randint(jax.random.key(1), (5, 2), 0, run.task.vocab)
+    logits, _ = loaded.call("sequence", tokens, loaded.first_carry(2))
+    close(logits, model.apply(run.params, tokens, model.carry(run.params, 2)).logits)
 
 
 ONCE = {
@@ -217,7 +230,9 @@ def test_exporting_refuses_what_it_cannot():
     model, params = recurrent()
     for options, message in (
         ({"what": ("steps",)}, "unknown program 'steps': did you mean 'step'"),
+        ({"what": ()}, "no program is named: give one or more of step, sequence"),
         ({"platforms": ("gpu",)}, "unknown platform 'gpu'.*cuda"),
+        ({"platforms": []}, "no platform is named: give one or more of cpu, cuda, tpu"),
     ):
         with pytest.raises(UserError, match=message):
             export.export_model(model, params, TOKENS, **options)

@@ -14,7 +14,7 @@ import pytest
 from lstm_jax import models, predict
 from lstm_jax.corpora.vocabulary import Vocabulary, build_vocabulary, write_vocabulary
 from lstm_jax.errors import UserError
-from lstm_jax.predict import language_model, sampling, standard_input
+from lstm_jax.predict import language_model, reading, sampling, standard_input
 from lstm_jax.predict.text import describe_unknown, readable
 
 ROOT = Path(__file__).parents[1]
@@ -317,9 +317,15 @@ def test_character_level_penn_treebank_trims_lines(run, characters, tmp_path):
     write_vocabulary(characters.vocabulary, directory / "vocabulary.json")
     with Checkpoints(directory / "checkpoints") as checkpoints:
         checkpoints.save_best(1, characters.params, {})
-    (trimmed,), (plain,) = list(predict.load(directory).score([" hello "])), list(characters.score(["hello"]))
+    lm = predict.load(directory)
+    (trimmed,), (plain,) = list(lm.score([" hello "])), list(characters.score(["hello"]))
     assert trimmed.tokens == plain.tokens
     np.testing.assert_array_equal(trimmed.log_probs, plain.log_probs)
+    # So for what is typed; but the last line is a beginning, and its last space begins a word.
+    read, plain = reading.Reader(lm).read(" he \n  o "), reading.Reader(characters).read("he\no ")
+    assert read.tokens == plain.tokens == tuple("he\no ")
+    np.testing.assert_array_equal(read.bits, plain.bits)
+    assert lm.generate(" he \n  o ", 3) == characters.generate("he\no ", 3)
 
 
 def test_a_real_run_scores_and_generates(tmp_path):

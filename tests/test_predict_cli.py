@@ -1,5 +1,6 @@
 """Texts answered: a reader against the whole pass, lines as they stream, a prompt on a terminal."""
 
+import dataclasses
 import json
 import os
 import select
@@ -120,6 +121,13 @@ def test_labels_and_their_lines(tmp_path):
         answering.answerer(run, surprisal=True)
 
 
+def test_a_run_whose_numbers_are_none(text_run, lm, monkeypatch):
+    broken = dataclasses.replace(lm, params=jax.tree.map(lambda leaf: leaf * jnp.nan, lm.params))
+    monkeypatch.setattr(answering, "model_of", lambda run: broken)
+    told = list(stream.answers([b"the cat"], answering.answerer(text_run).answer))
+    assert told == [{"line": 1, "error": told[0]["error"]}] and "answer is nan" in told[0]["error"]
+
+
 def test_other_tasks_are_told_where_to_look(tmp_path):
     run = write_recall_run(tmp_path / "recall")
     with pytest.raises(UserError, match=r"texts only.*'delayed_recall'.*analyze\.py --run=") as caught:
@@ -152,6 +160,7 @@ def test_tokens_that_a_terminal_would_obey(token, most, seen):
         (b"\n", "auto", ("", {})),
         (b'{"text": "caf\\u00e9", "id": [1], "label": 3}\n', "auto", ("café", {"id": [1]})),
         (b'  {"text": "a", "id": null}', "auto", ("a", {"id": None})),
+        (b'{"text": "a", "id": 1e300, "label": 1e999}', "auto", ("a", {"id": 1e300})),
         (b'{"text": "a"}', "text", ('{"text": "a"}', {})),
         ("naïve".encode(), "auto", ("naïve", {})),
     ],
@@ -171,6 +180,10 @@ def test_a_line_asks(line, form, found):
         (b'{"text": "\\ud800"}', "auto", "half of a pair"),
         (b'{"text": ' + b"[" * 100_000, "auto", "not JSON"),
         (b'{"text": ' + b"1" * 10_000, "auto", "not JSON"),
+        (b'{"text": "a", "id": NaN}', "auto", "not JSON .NaN is no number.; --format=text"),
+        (b'{"text": "a", "id": [-Infinity]}', "json", "not JSON .-Infinity is no number"),
+        (b'{"text": "a", "id": 1e999}', "auto", '"id" cannot be given back'),
+        (b'{"text": "a", "id": {"b": [-1e999]}}', "auto", '"id" cannot be given back'),
     ],
 )
 def test_a_line_that_asks_nothing(line, form, said):

@@ -20,6 +20,8 @@ MODEL = {
     "init": "uniform(0.9)",
     "cell": {"name": "lstm", "forget_bias": "1"},
 }
+RECALL = {"name": "delayed_recall", "length": 7, "symbols": 3, "distractors": 2}
+RECALL |= {"batch": 2, "epoch_steps": 2, "eval_batch": 3, "eval_steps": 2}
 
 
 def write_run(root: Path, task: dict, model: dict) -> Path:
@@ -49,14 +51,12 @@ def write_text_run(root: Path, **task: object) -> Path:
 
 def write_recall_run(root: Path, cell: str = "lstm") -> Path:
     """A run of a generated task."""
-    task = {"name": "delayed_recall", "length": 7, "symbols": 3, "distractors": 2}
-    task |= {"batch": 2, "epoch_steps": 2, "eval_batch": 3, "eval_steps": 2}
-    return write_run(root, task, MODEL | {"hidden": [4], "cell": {"name": cell}})
+    return write_run(root, RECALL, MODEL | {"hidden": [4], "cell": {"name": cell}})
 
 
-def write_label_run(root: Path) -> Path:
+def write_label_run(root: Path, labels: tuple[str, ...] = ("cat", "dog", "<b>")) -> Path:
     """A classifier's run: is it about cats or about dogs?"""
-    rows = [f"{label},the {label} sat {place} times" for place in range(4) for label in ("cat", "dog", "<b>")]
+    rows = [f"{label},the {label} sat {place} times" for place in range(4) for label in labels]
     for split in ("train", "valid", "test"):
         (root / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
     task = {"name": "text_classification", "source": "files", "data_dir": str(root), "min_count": 1}

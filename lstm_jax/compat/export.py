@@ -61,7 +61,8 @@ def export_model(
     The batch and the time are symbolic: one program serves them all. Dropout is off.
 
     Args:
-      model: on the scan backend, which every platform has.
+      model: on the scan backend, which every platform has, with scan_unroll=1: of a symbolic length no other
+        number of steps is a whole part.
       params: its parameters, or their shapes.
       inputs: dtype and shape of one step of one sequence: ("int32", ()) for tokens, ("float32", (D,)).
       name: of the model, as in models.MODELS.
@@ -69,8 +70,11 @@ def export_model(
       platforms: of PLATFORMS.
 
     Raises:
-      UserError: an unknown name, a model that cannot (see CANNOT), or another backend than the scan.
+      UserError: an unknown name or none, a model that cannot (see CANNOT), or another backend than the scan.
     """
+    for given, kind, allowed in ((what, "program", WHAT), (platforms, "platform", PLATFORMS)):
+        if not given:
+            raise UserError(f"no {kind} is named: give one or more of {', '.join(allowed)}")
     for asked in what:
         check_name(asked, WHAT, "program")
         if (name, asked) in CANNOT:

@@ -7,6 +7,7 @@ biases. So a format is two functions, whatever the number of cells.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.errors import UserError
@@ -69,8 +70,8 @@ def fit(
       source: what the weights are, for messages, e.g. "torch LSTM".
 
     Raises:
-      UserError: a leaf is missing, unknown, has another shape, or holds no floating-point numbers; the
-        message names it and both shapes.
+      UserError: a leaf is missing, unknown, has another shape, or holds no floating-point numbers, or some
+        that are not finite as float32; the message names it, and both shapes.
     """
     for name, shape in wanted.items():
         if name not in found:
@@ -86,11 +87,19 @@ def fit(
             f"{source}: {unknown[0]}, of shape {tuple(np.shape(found[unknown[0]]))}, is not part of it; "
             f"allowed: {', '.join(wanted)}"
         )
-    arrays = {name: np.asarray(found[name]) for name in wanted}
-    for name, array in arrays.items():
-        if array.dtype.kind in "biuc":
-            raise UserError(f"{source}: {name} is {array.dtype}; weights are floating-point numbers")
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+    return {name: _float32(np.asarray(found[name]), f"{source}: {name}") for name in wanted}
+
+
+def _float32(array: np.ndarray, name: str) -> np.ndarray:
+    """The array as float32. Raises UserError as `fit`."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16, which NumPy does not know, is one
+        raise UserError(f"{name} is {array.dtype}; weights are floating-point numbers")
+    with np.errstate(over="ignore"):
+        cast = array.astype(np.float32)
+    wrong = cast.size - np.count_nonzero(np.isfinite(cast))
+    if wrong:
+        raise UserError(f"{name} is {array.dtype}, and {wrong} of its {cast.size} are not finite as float32")
+    return cast
 
 
 def layout_of(cell: str, where: str) -> Layout:

@@ -113,11 +113,13 @@ def write_params(
       about: further metadata.
 
     Raises:
-      UserError: an unknown layout, a model that PyTorch does not have, or what `write_weights` refuses.
+      UserError: an unknown layout, a model that PyTorch does not have, parameters that are not finite, or
+        what `write_weights` refuses.
     """
     check_name(layout, LAYOUTS, "layout")
     tensors = model_to_torch(params, model) if layout == "torch" else named_leaves(params)
-    write_weights(path, tensors, {**about, "layout": layout})
+    shapes = {name: tuple(leaf.shape) for name, leaf in tensors.items()}
+    write_weights(path, fit(tensors, shapes, "the parameters"), {**about, "layout": layout})
 
 
 def params_from_file(file: WeightsFile | str | os.PathLike[str], like: Params) -> Params:
@@ -128,7 +130,8 @@ def params_from_file(file: WeightsFile | str | os.PathLike[str], like: Params) -
       like: parameters, or their shapes; a leaf with a sharding tells where its array is put.
 
     Raises:
-      UserError: the file cannot be read, or a leaf is missing, unknown or of another shape.
+      UserError: the file cannot be read, or a leaf is missing, unknown, of another shape, or not of finite
+        floating-point numbers.
     """
     file = file if isinstance(file, WeightsFile) else read_weights(file)
     if file.layout == "torch":

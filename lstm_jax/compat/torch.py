@@ -156,7 +156,8 @@ def model_to_torch(params: Params, model: Mapping[str, Any]) -> dict[str, np.nda
 
     Raises:
       UserError: a model that PyTorch cannot be: another model or cell, layers of several widths, zoneout
-        (which mixes the old state in when evaluated, too).
+        (which mixes the old state in when evaluated, too), frozen biases (which nothing in the state dict
+        would tell from the others, on the way back).
     """
     if model.get("name", "recurrent") != "recurrent" or set(params) - {"embedding", "layers", "head"}:
         raise UserError(
@@ -170,6 +171,12 @@ def model_to_torch(params: Params, model: Mapping[str, Any]) -> dict[str, np.nda
                 "the model computes when evaluated, too; --layout=lstm_jax can write it"
             )
     module_of(model["cell"])
+    for index, layer in enumerate(params["layers"]):
+        if "b_fixed" in layer:
+            raise UserError(
+                f"layers/{index}/b_fixed: PyTorch has no frozen biases, and what is written could not be "
+                "read back; --layout=lstm_jax can write it"
+            )
     state = {}
     if "embedding" in params:
         state["encoder.weight"] = np.asarray(params["embedding"], np.float32)
@@ -218,8 +225,14 @@ def model_from_torch(state: Mapping[str, Any], like: Params, source: str = "torc
       source: what the weights are, for messages.
 
     Raises:
-      UserError: a leaf is missing, unknown, or of another shape; or two that should be tied differ.
+      UserError: a leaf is missing, unknown, or of another shape; or two that should be tied differ; or `like`
+        is of another model.
     """
+    if not {"layers", "head"} <= set(like) <= {"embedding", "layers", "head"}:
+        raise UserError(
+            f"a model with {', '.join(sorted(like))} is none of PyTorch's: only an embedding, recurrent "
+            "layers of one direction and a head are read; with --layout=lstm_jax any model can be written"
+        )
     first, tied = like["layers"][0], "w" not in like["head"]
     cell = cell_of(first)
     widths = [layer["w_x"].shape[2] for layer in like["layers"]]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from lstm_jax.corpora import ptb, pydoc, text
 from lstm_jax.corpora.baselines import baselines
 from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
-from lstm_jax.corpora.encoder import Encoder, read_encoder, write_encoder
+from lstm_jax.corpora.encoder import Encoder, parse_encoder, read_encoder, write_encoder
 from lstm_jax.corpora.kept import how_reading_changed, how_texts_changed, keep_reading
-from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
+from lstm_jax.corpora.vocabulary import Vocabulary, parse_vocabulary, read_vocabulary, write_vocabulary
 from lstm_jax.registry import check_name, lookup
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "how_texts_changed",
     "keep_reading",
     "load",
+    "parse_encoder",
+    "parse_vocabulary",
     "read_encoder",
     "read_vocabulary",
     "write_encoder",

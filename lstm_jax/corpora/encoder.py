@@ -14,12 +14,14 @@ from lstm_jax.corpora.vocabulary import (
     UNK,
     Vocabulary,
     build_vocabulary,
-    read_vocabulary,
+    list_of_texts,
+    parse_vocabulary,
+    read_vocabulary_text,
     write_vocabulary,
 )
 from lstm_jax.errors import UserError
 
-__all__ = ["PAD", "Encoded", "Encoder", "build_encoder", "read_encoder", "write_encoder"]
+__all__ = ["PAD", "Encoded", "Encoder", "build_encoder", "parse_encoder", "read_encoder", "write_encoder"]
 
 PAD = "<pad>"
 """Token number 0: what fills up the shorter ones of a batch. No text has it."""
@@ -120,9 +122,29 @@ def read_encoder(path: str | Path) -> Encoder:
     Raises:
       UserError: no such file, or it holds something else.
     """
-    vocabulary = read_vocabulary(path)
-    content: Mapping = json.loads(Path(path).read_text(encoding="utf-8"))
+    return parse_encoder(read_vocabulary_text(path), str(path))
+
+
+def parse_encoder(text: str, name: str) -> Encoder:
+    """The encoder in the text of such a file.
+
+    Args:
+      text: JSON.
+      name: where it stood, for messages.
+
+    Raises:
+      UserError: it is something else.
+    """
+    vocabulary = parse_vocabulary(text, name)
+    content: Mapping = json.loads(text)
+    wrong = f"{name} is not a classifier's vocabulary"
     for field in ("labels", "lower", "longest"):
         if field not in content:
-            raise UserError(f"{path} is not a classifier's vocabulary: it lacks {field!r}")
-    return Encoder(vocabulary, tuple(content["labels"]), bool(content["lower"]), int(content["longest"]))
+            raise UserError(f"{wrong}: it lacks {field!r}")
+    labels = list_of_texts(content["labels"], f"{wrong}: its labels")
+    lower, longest = content["lower"], content["longest"]
+    if len(set(labels)) < len(labels):
+        raise UserError(f"{wrong}: it has a label twice")
+    if type(lower) is not bool or type(longest) is not int or longest < 1:
+        raise UserError(f"{wrong}: lower={lower!r} must be true or false, longest={longest!r} 1 or more")
+    return Encoder(vocabulary, labels, lower, longest)

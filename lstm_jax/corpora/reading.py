@@ -69,12 +69,17 @@ def read_json(text: str) -> Any:
       UserError: it is not JSON, or has a number too long or is nested too deeply for Python.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         said = str(error)
         if isinstance(error, json.JSONDecodeError):
             said = f"{error.msg} at column {error.colno}"
         raise UserError(f"not JSON ({said})") from error
+
+
+def _no_constant(name: str) -> None:
+    """For NaN and Infinity, which Python reads and JSON has not."""
+    raise ValueError(f"{name} is no number")
 
 
 def check_unicode(text: str, name: str) -> None:

@@ -13,7 +13,18 @@ import numpy as np
 from lstm_jax.errors import UserError
 from lstm_jax.registry import lookup
 
-__all__ = ["EOS", "SPLITTERS", "UNK", "Vocabulary", "build_vocabulary", "read_vocabulary", "write_vocabulary"]
+__all__ = [
+    "EOS",
+    "SPLITTERS",
+    "UNK",
+    "Vocabulary",
+    "build_vocabulary",
+    "list_of_texts",
+    "parse_vocabulary",
+    "read_vocabulary",
+    "read_vocabulary_text",
+    "write_vocabulary",
+]
 
 EOS = "<eos>"
 """The end of a line at word level; at character level the line break itself is that token."""
@@ -157,16 +168,45 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     Raises:
       UserError: no such file, or it holds something else.
     """
+    return parse_vocabulary(read_vocabulary_text(path), str(path))
+
+
+def read_vocabulary_text(path: str | Path) -> str:
+    """The text of such a file, unparsed. Raises UserError where it cannot be read."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read the vocabulary {path}: {error.strerror}") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a vocabulary: {error}") from error
+
+
+def parse_vocabulary(text: str, name: str) -> Vocabulary:
+    """The vocabulary in the text of such a file.
+
+    Args:
+      text: JSON.
+      name: where it stood, for messages.
+
+    Raises:
+      UserError: it is something else.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name} is not a vocabulary: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} is not a vocabulary: expected the format {FORMAT!r}")
+        raise UserError(f"{name} is not a vocabulary: expected the format {FORMAT!r}")
     for field in ("splitter", "tokens"):
         if field not in content:
-            raise UserError(f"{path} is not a vocabulary: it lacks {field!r}")
-    lookup(SPLITTERS, content["splitter"], "splitter")
-    return Vocabulary(tuple(content["tokens"]), content["splitter"])
+            raise UserError(f"{name} is not a vocabulary: it lacks {field!r}")
+    lookup(SPLITTERS, str(content["splitter"]), "splitter")
+    tokens = list_of_texts(content["tokens"], f"{name} is not a vocabulary: its tokens")
+    return Vocabulary(tokens, content["splitter"])
+
+
+def list_of_texts(value: Any, what: str) -> tuple[str, ...]:
+    """A list of texts as a tuple. Raises UserError where it is something else; `what` begins the message."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UserError(f"{what} are no list of texts")
+    return tuple(value)

@@ -13,6 +13,9 @@ __all__ = ["address_of", "allowed_hosts", "is_loopback", "listen", "serve"]
 
 CONNECTIONS = 64
 """Open at once; what comes beyond is told that the server is busy."""
+SLOWEST = 15.0
+"""Seconds in which a request's header must have come, and then its body (a slow one is answered by `app`
+before); else the connection is closed, so that those who leave theirs half-way do not keep the others out."""
 
 
 def is_loopback(host: str) -> bool:
@@ -89,6 +92,45 @@ def _outward() -> list[str]:
     return []
 
 
+def protocol() -> Any:
+    """The protocol of a connection, uvicorn's with a limit of SLOWEST: by itself it waits for ever."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        expected: Any = None  # h11.IDLE: a header; h11.SEND_BODY: a body
+        limit: Any = None
+
+        def watch(self) -> None:
+            if self.conn.their_state is not self.expected:
+                self.expected = self.conn.their_state
+                self.forget()
+                if self.expected in (h11.IDLE, h11.SEND_BODY):
+                    self.limit = self.loop.call_later(SLOWEST, self.transport.close)
+
+        def forget(self) -> None:
+            if self.limit is not None:
+                self.limit.cancel()
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self.watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.forget()
+            super().connection_lost(exc)
+
+    return Protocol
+
+
 def serve(app: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Answers until Ctrl-C or SIGTERM.
 
@@ -107,7 +149,7 @@ def serve(app: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=protocol(),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,5 +1,6 @@
 """What a text run answers to a text: next words, or a label; as JSON's own types, and as lines to read."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ class Answerer(NamedTuple):
     """How a run answers.
 
     Attributes:
-      answer: (text) -> its answer in JSON's own types; raises UserError for a text that it cannot read.
+      answer: (text) -> its answer in JSON's own types; raises UserError for a text that it cannot read, and
+        where the run's numbers are not finite.
       lines: (answer) -> what a person reads on a terminal.
       asks: what to type, for the prompt's first line.
     """
@@ -126,5 +128,7 @@ def _bars(rows: Sequence[tuple[str, float]]) -> list[str]:
 
 
 def _short(value: Any) -> float:
-    """Six significant figures: more than float32 sums are good for."""
+    """Six significant figures: more than float32 sums are good for. Raises UserError for nan and inf."""
+    if not math.isfinite(value):
+        raise UserError(f"the run's answer is {value}, no number: its parameters are not fit for use")
     return float(f"{float(value):.6g}")

@@ -2,18 +2,18 @@
 
 `write_run` and `make_run` are each other's inverse: a file of ours holds config and vocabulary too. A file of
 somebody else's needs a run of the same model to go by, and the tokens of its rows where its vocabulary has
-another order.
+another order. What the rows stand for is `legend`'s.
 """
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from lstm_jax.checkpoint import Checkpoints, read_best
 from lstm_jax.compat.export import CANNOT, PLATFORMS, WHAT, export_model, first_carry, flat
@@ -21,14 +21,14 @@ from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.program import write_program
 from lstm_jax.compat.safetensors import WeightsFile, params_from_file, read_weights, write_params
 from lstm_jax.compat.torch import module_of
-from lstm_jax.corpora import Vocabulary, read_vocabulary
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Params
+from lstm_jax.predict.legend import Legend, in_order, legend_of, parse_legend
 from lstm_jax.predict.run import Run
 from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunPaths, write_json
 
-__all__ = ["export_run", "first_params", "make_run", "read_tokens", "write_run"]
+__all__ = ["export_run", "first_params", "make_run", "write_run"]
 
 
 def write_run(run: Run, path: str | os.PathLike[str], layout: str = "torch") -> WeightsFile:
@@ -77,95 +77,103 @@ def make_run(
       tokens: the tokens of the file's rows in order. None: those in the file, else as `like` has them.
 
     Raises:
-      UserError: the file cannot be read or does not fit, or does not say what model it is; it is PyTorch's,
-        which has no such cell; or the directory is in use.
+      UserError: the file cannot be read or does not fit, or does not say what model it is, or is of other
+        labels than `like`; it is PyTorch's, which has no such cell; or the directory is in use, or cannot be
+        made.
     """
-    file, target = read_weights(path), Path(directory).expanduser().absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} exists already: choose another directory for the new run")
+    file, target = read_weights(path), Path(os.path.realpath(Path(directory).expanduser()))
     if like is None and "config" not in file.about:
         raise UserError(
             f"{file.path} does not say what model it holds: give --like=DIR, a run of the same model "
             "and corpus"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Built beside its place and moved there whole, so that a misfit leaves nothing behind.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as beside:
-        made = RunPaths(Path(beside) / "run")
-        made.root.mkdir()
-        write_json(made.config, like.config if like else _json(file, "config"))
-        if like is not None and like.paths.vocabulary.exists():
-            made.vocabulary.write_text(like.paths.vocabulary.read_text(encoding="utf-8"), encoding="utf-8")
-        elif "vocabulary" in file.about:
-            made.vocabulary.write_text(file.about["vocabulary"], encoding="utf-8")
-        run = Run(made.root)
-        if file.layout == "torch":  # other cells, and other functions, can have the leaves of PyTorch's
-            module_of(run.config["model"].get("cell", {}))
-        vocabulary = run.vocabulary if made.vocabulary.exists() else None
-        params = _fitting(file, jax.eval_shape(run.model.init, jax.random.key(0)), vocabulary, tokens)
-        with Checkpoints(made.checkpoints) as checkpoints:
-            checkpoints.save_best(int(file.about.get("step", 0)), params, {"from": str(file.path)})
-        os.replace(made.root, target)
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"{target} exists already: choose another directory for the new run")
+        # Built near its place and moved there whole, so that a misfit leaves nothing behind.
+        near = next(above for above in target.parents if above.exists())
+        with tempfile.TemporaryDirectory(dir=near, prefix=f".{target.name}-") as beside:
+            made = _built(file, Path(beside) / "run", like, tokens)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made.root, target)
+    except OSError as error:
+        raise UserError(
+            f"cannot make {target}: {error.strerror}; choose another directory for the new run"
+        ) from error
     return Run(target)
 
 
-def first_params(source: str, like: Params, vocabulary: Vocabulary | None = None) -> Params:
+def _built(file: WeightsFile, root: Path, like: Run | None, tokens: Sequence[str] | None) -> RunPaths:
+    """The directory of `make_run`, where none is yet. Raises UserError, and whatever writing raises."""
+    made, step = RunPaths(root), _step(file)
+    made.root.mkdir()
+    write_json(made.config, like.config if like else _config(file))
+    if like is not None and like.paths.vocabulary.exists():
+        made.vocabulary.write_text(like.paths.vocabulary.read_text(encoding="utf-8"), encoding="utf-8")
+    elif like is None and "vocabulary" in file.about:
+        _legend(file)
+        made.vocabulary.write_text(file.about["vocabulary"], encoding="utf-8")
+    run = Run(made.root)
+    try:
+        ours, shapes = legend_of(run), jax.eval_shape(run.model.init, jax.random.key(0))
+    except (UserError, TypeError, ValueError, KeyError, AttributeError) as error:
+        if like is not None:
+            raise
+        said = " ".join(str(error).split()) if isinstance(error, UserError) else repr(error)
+        raise UserError(f"{file.path}: no model can be made from its metadata ({said})") from error
+    if file.layout == "torch":  # other cells, and other functions, can have the leaves of PyTorch's
+        module_of(run.config["model"].get("cell", {}))
+    params = in_order(
+        params_from_file(file, shapes), _legend(file), ours, str(file.path), tokens=tokens, exact=True
+    )
+    with Checkpoints(made.checkpoints) as checkpoints:
+        checkpoints.save_best(step, params, {"from": str(file.path)})
+    return made
+
+
+def first_params(source: str, like: Params, legend: Legend | None = None) -> Params:
     """The parameters that `train.init_from` names, to start from.
 
     Args:
       source: the directory of a run, whose best ones are taken, or a safetensors file.
       like: parameters that tell structure and place.
-      vocabulary: of the run that starts, where it has one: the rows of a file that brings its own are put
-        into this order.
+      legend: of the run that starts, where it reads text: the rows are put into its order.
 
     Raises:
-      UserError: there are none, or they do not fit `like`; or the vocabulary is another.
+      UserError: there are none, or they do not fit `like`; or they are of other tokens or labels, or of texts
+        that were read otherwise.
     """
     if Path(source).expanduser().is_file():
-        return _fitting(read_weights(source), like, vocabulary, None)
-    other = RunPaths(source).vocabulary
-    if vocabulary is not None and other.exists() and read_vocabulary(other).tokens != vocabulary.tokens:
-        raise UserError(
-            f"the run in {source} has another vocabulary, so that its rows mean other tokens: start from a "
-            "run on the same corpus, or write it with experiments/convert.py and give the file"
-        )
-    return read_best(source, like)[0]
+        file = read_weights(source)
+        return in_order(params_from_file(file, like), _legend(file), legend, str(file.path))
+    return in_order(read_best(source, like)[0], legend_of(Run(source)), legend, source)
 
 
-def _fitting(
-    file: WeightsFile, like: Params, vocabulary: Vocabulary | None, tokens: Sequence[str] | None
-) -> Params:
-    """The parameters of a file as `like`, the rows of its tokens in the order of `vocabulary`."""
-    params = params_from_file(file, like)
-    if tokens is None and "vocabulary" in file.about:
-        tokens = _json(file, "vocabulary").get("tokens")
-    if vocabulary is None or tokens is None or tuple(tokens) == vocabulary.tokens:
-        return params
-    index = {token: number for number, token in enumerate(tokens)}
-    missing = [token for token in vocabulary.tokens if token not in index]
-    if missing or len(tokens) != len(vocabulary):
-        lacks = f"lacks {missing[0]!r}" if missing else "has others besides, or one twice"
-        raise UserError(
-            f"{file.path}: its vocabulary of {len(tokens)} tokens {lacks}, and that of the run has "
-            f"{len(vocabulary)}: take the same corpus, or give the tokens of the file's rows (--vocabulary)"
-        )
-    order = np.array([index[token] for token in vocabulary.tokens])
-    head = dict(params["head"])
-    if len(head["b"]) == len(order):  # a classifier reads words and does not predict them
-        head["b"] = head["b"][order]
-        if "w" in head:
-            head["w"] = head["w"][:, order]
-    return {**params, "embedding": params["embedding"][order], "head": head}
+def _legend(file: WeightsFile) -> Legend | None:
+    if "vocabulary" not in file.about:
+        return None
+    return parse_legend(file.about["vocabulary"], f"{file.path}: the metadata 'vocabulary'")
 
 
-def _json(file: WeightsFile, name: str) -> dict[str, Any]:
+def _config(file: WeightsFile) -> dict[str, Any]:
     try:
-        found = json.loads(file.about[name])
-    except ValueError as error:
-        raise UserError(f"{file.path}: the metadata {name!r} is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file.path}: the metadata {name!r} is no JSON object")
-    return found
+        found = json.loads(file.about["config"])
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file.path}: the metadata 'config' is not JSON ({error})") from error
+    sections = found if isinstance(found, dict) else {}
+    for section, field in (("task", "name"), ("model", "hidden"), ("model", "cell")):
+        values = sections.get(section)
+        if not isinstance(values, dict) or field not in values:
+            raise UserError(f"{file.path}: the metadata 'config' is no config of a run: no {section}.{field}")
+    return sections
+
+
+def _step(file: WeightsFile) -> int:
+    """The training step in the metadata; 0 where there is none."""
+    text = file.about.get("step", "0")
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise UserError(f"{file.path}: the metadata 'step' is {text[:20]!r}, which is no number of steps")
+    return int(text)
 
 
 def export_run(
@@ -221,16 +229,3 @@ def export_run(
         vocabulary=run.paths.vocabulary.read_text(encoding="utf-8") if reads_text else "",
     )
     return {one: len(program.mlir_module_serialized) for one, program in programs.items()}
-
-
-def read_tokens(path: str | Path) -> tuple[str, ...]:
-    """The tokens of a vocabulary.json of ours, or the lines of a text file, one token each.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the vocabulary {path}: {error}") from error
-    return read_vocabulary(path).tokens if text.startswith("{") else tuple(text.splitlines())

@@ -89,7 +89,7 @@ class LanguageModel:
 
     Attributes:
       model, params, vocabulary: as trained.
-      trims: the space at either end of a line is left out before it is read, as the corpus did.
+      trims: the space at either end of a line is left out before it is read, as the corpus did; see `encode`.
       step: training step of the parameters, where known.
     """
 
@@ -98,6 +98,20 @@ class LanguageModel:
     vocabulary: Vocabulary
     trims: bool = False
     step: int | None = None
+
+    def encode(self, text: str, what: str) -> tuple[list[str], np.ndarray]:
+        """Splits a text into tokens as they are written, and their numbers [N] int32.
+
+        Where the model `trims`, the space at either end of a line is left out; at the end of a last line
+        without its line break it stays, for the line may go on.
+
+        Raises:
+          UserError: as `text.encode`.
+        """
+        if self.trims:
+            *lines, last = text.split("\n")
+            text = "\n".join([*map(str.strip, lines), last.lstrip()])
+        return encode(self.vocabulary, text, what)
 
     def generate(
         self,
@@ -131,7 +145,7 @@ class LanguageModel:
         check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         if min(tokens, samples) < 1:
             raise UserError(f"tokens={tokens} and samples={samples} must be 1 or more")
-        written, numbers = encode(self.vocabulary, prompt, "the prompt")
+        written, numbers = self.encode(prompt, "the prompt")
         carry, last = self._read(np.concatenate([[self.vocabulary.eos], numbers]))
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, samples, axis=0), carry)
         state = (carry, jnp.full(samples, last, jnp.int32))
@@ -195,8 +209,7 @@ class LanguageModel:
                 yield LineScore(line.rstrip("\r\n"), tuple(written), known, part)
 
     def _encode_line(self, line: str, number: int) -> tuple[list[str], np.ndarray]:
-        line = line.rstrip("\r\n")
-        return encode(self.vocabulary, (line.strip() if self.trims else line) + "\n", f"line {number}")
+        return self.encode(line.rstrip("\r\n") + "\n", f"line {number}")
 
     def _score_apart(self, rows: list[np.ndarray], together: int) -> list[np.ndarray]:
         """Log-probabilities of each row's tokens, each row with a fresh carry."""

@@ -14,7 +14,6 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Params
 from lstm_jax.objective import cross_entropy
 from lstm_jax.predict.language_model import LanguageModel
-from lstm_jax.predict.text import encode
 
 __all__ = ["LENGTHS", "ReadText", "Reader"]
 
@@ -88,7 +87,7 @@ class Reader:
         Raises:
           UserError: an unknown token where there is no `<unk>`.
         """
-        written, numbers = encode(self.vocabulary, text, "the text")
+        written, numbers = self.lm.encode(text, "the text")
         steps = len(numbers) + 1
         inputs = np.concatenate([[self.vocabulary.eos], numbers]).astype(np.int32)
         targets = np.concatenate([numbers, [0]]).astype(np.int32)  # nothing follows the last one

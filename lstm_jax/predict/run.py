@@ -89,7 +89,7 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The model, on the scan backend. Raises UserError where the config is of another version."""
+        """The model, on the plain scan. Raises UserError where the config is of another version."""
         if self.is_language_model:
             sizes: dict[str, Any] = {"vocab": len(self.vocabulary), "outputs": len(self.vocabulary)}
         elif self.is_classifier:
@@ -98,8 +98,9 @@ class Run:
             task = self.task
             sizes = {"vocab": task.vocab, "input_dim": task.input_dim, "outputs": task.outputs}
             sizes["facts"] = task.facts
-        # The scan backend runs everywhere, serves every option and has the gates, whatever trained the run.
-        section = {**self.config["model"], "backend": "scan", "remat_chunk": 0}
+        # The scan backend runs everywhere, serves every option and has the gates, whatever trained the run;
+        # step by step, so that any length can be exported.
+        section = {**self.config["model"], "backend": "scan", "remat_chunk": 0, "scan_unroll": 1}
         try:
             return models.make_model(**sizes, **section)
         except TypeError as error:

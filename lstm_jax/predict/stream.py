@@ -1,5 +1,6 @@
 """Many texts, one a line, each answered as it comes; a line that cannot be answered stops no other."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
       form: of FORMATS.
 
     Raises:
-      UserError: it is not UTF-8, or no such object.
+      UserError: it is not UTF-8, no such object, or its `id` is beyond what JSON gives back.
     """
     try:
         text = line.decode("utf-8").rstrip("\r\n")
@@ -37,7 +38,13 @@ def request(line: bytes, form: str = "auto") -> tuple[str, dict[str, Any]]:
         example = '{"text": "the company said"}'
         raise UserError(f'expected a JSON object with a string "text", e.g. {example}{hint}')
     check_unicode(found["text"], '"text"')
-    return found["text"], {"id": found["id"]} if "id" in found else {}
+    if "id" not in found:
+        return found["text"], {}
+    try:
+        json.dumps(found["id"], allow_nan=False)
+    except (ValueError, RecursionError) as error:  # 1e999 is JSON, and no number that can be given back
+        raise UserError(f'"id" cannot be given back ({error}): give a text or a smaller number') from error
+    return found["text"], {"id": found["id"]}
 
 
 def answers(

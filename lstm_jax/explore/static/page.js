@@ -30,12 +30,7 @@ async function read() {
       state.again = false;
       asked.text = text.value;
       if (language) Object.assign(asked, { layer: Number(at("layer").value), order: at("order").value });
-      const answer = await fetch("read", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(asked),
-      });
-      const found = await answer.json().catch(() => ({ error: `the server said ${answer.status}: try again` }));
+      const found = await answered(asked);
       clearTimeout(slow);
       if (found.error) say(found.error, true);
       else {
@@ -44,13 +39,29 @@ async function read() {
         say(language ? `read; the likeliest next: ${found.expected.at(-1).slice(0, 3).map(([, shown]) => `“${shown}”`).join(", ")}` : `read; the likeliest label: “${found.label}”`);
       }
     } while (state.again);
-  } catch {
-    say("the server does not answer: is it still running?", true);
+  } catch (error) {
+    say(`the page could not draw the answer (${error.message}): reload it`, true);
+    throw error; // to the browser's console: a fault of this page's own
   } finally {
     clearTimeout(slow);
     state.busy = false;
     document.body.dataset.read = asked.text.length; // of what stands on the page; more may have been typed since
   }
+}
+
+// What the server said of a text; { error } where it said nothing that can be read.
+async function answered(asked) {
+  let answer;
+  try {
+    answer = await fetch("read", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(asked),
+    });
+  } catch {
+    return { error: "the server does not answer: is it still running?" };
+  }
+  return answer.json().catch(() => ({ error: `the server said ${answer.status}: try again` }));
 }
 
 function show(found, typed) {
