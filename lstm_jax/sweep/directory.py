@@ -8,30 +8,44 @@
 
 import datetime
 import json
+import logging
 import os
 import re
 import shlex
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.provenance import commit_of, versions
 from lstm_jax.registry import check_name
-from lstm_jax.run_directory import RunPaths, config_differences, write_json
+from lstm_jax.run_directory import RunDirectory, RunPaths, config_differences, write_json
 from lstm_jax.sweep.define import Sweep
 
-__all__ = ["KEEP", "SweepPaths", "drop_checkpoints", "read_failure", "record_failure", "status"]
+__all__ = [
+    "KEEP",
+    "SweepPaths",
+    "drop_checkpoints",
+    "read_failure",
+    "record_failure",
+    "status",
+    "still_in_use",
+]
+
+_log = logging.getLogger(__name__)
 
 MAY_CHANGE = r"train\.(keep|tensorboard|steps_per_call)|task\.data_dir"
 """Fields of the base config that may differ when a sweep goes on: they change no figure."""
 KEEP = ("best", "all", "none")
 """Which checkpoints of a finished member stay."""
 FORMAT = 1
+LOOK = 0.2
+"""Seconds between looks at a directory that another process writes."""
 
 
 class SweepPaths:
@@ -144,6 +158,39 @@ def status(directory: str | os.PathLike[str]) -> str:
     if (paths.root / "failure.json").exists():
         return "failed"
     return "unfinished" if paths.config.exists() else "new"
+
+
+def still_in_use(directories: Sequence[Path], seconds: float) -> list[Path]:
+    """Those of the runs that another process is writing, once it had so many seconds to end.
+
+    A sweep that is killed leaves its workers behind: they see that it is gone, save at the end of the
+    compiled call that they are in, and stop.
+    """
+    until, said, busy = time.monotonic() + seconds, False, list(directories)
+    while busy := [directory for directory in busy if _in_use(directory)]:
+        if time.monotonic() >= until:
+            break
+        if not said:
+            _log.info(
+                "%d member(s) are in the hands of another process, as after a kill: waiting up to %g s for "
+                "it to save and stop",
+                len(busy), seconds,
+            )  # fmt: skip
+            said = True
+        time.sleep(LOOK)
+    return busy
+
+
+def _in_use(directory: Path) -> bool:
+    if not directory.exists():
+        return False
+    try:
+        RunDirectory(directory).close()
+    except DirectoryInUse:
+        return True
+    except UserError:  # training meets it again, and says so of the member
+        return False
+    return False
 
 
 def record_failure(directory: str | os.PathLike[str], error: BaseException | str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.interrupts import Interrupted, Stopped
 from lstm_jax.sweep.directory import drop_checkpoints, record_failure
 
@@ -22,7 +22,8 @@ __all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "trai
 _log = logging.getLogger(__name__)
 
 Report = Callable[[str, str], None]
-"""Called with the name of a member and its status, "finished" or "failed", when it has ended."""
+"""Called with the name of a member and its status when it has ended: "finished" or "failed", or "unfinished"
+where another process has it in hand."""
 PATIENCE = 30.0
 """Least seconds between the saves of members that are trained together: each save is one a member."""
 
@@ -107,6 +108,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
 
     Raises:
       Interrupted: as `train.run`; what was done is saved.
+      DirectoryInUse: another process is writing the run, which is no failure of the member.
       UserError: not even the failure could be written.
     """
     from lstm_jax import train
@@ -118,7 +120,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     with _into(directory / "run.log"):
         try:
             train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation)
-        except Interrupted:
+        except (Interrupted, DirectoryInUse):
             raise
         except Stopped:
             status = "stopped"
@@ -147,10 +149,15 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
       member_devices: see `crew.together`.
 
     Raises:
-      Interrupted, UserError: as `train_member`.
+      Interrupted: as `train_member`.
+      UserError: not even a failure could be written.
     """
     if len(jobs) == 1:
-        report(jobs[0].name, train_member(jobs[0]))
+        try:
+            ending = train_member(jobs[0])
+        except DirectoryInUse:
+            ending = "unfinished"
+        report(jobs[0].name, ending)
         return
     from lstm_jax import train
 

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.registry import check_name, lookup
 from lstm_jax.run_directory import RunDirectory
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import Sweep
-from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status
+from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status, still_in_use
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
 from lstm_jax.sweep.on_ray import train_on_ray
@@ -150,6 +150,8 @@ def _windows(job: Job) -> int:
 
 WORTH_MEASURING = 5_000
 """Windows of a group in all under which "auto" does not measure: two compiles would take longer."""
+WAIT = 60.0
+"""Seconds that members in the hands of another process are waited for, see `directory.still_in_use`."""
 
 
 def run(
@@ -171,7 +173,8 @@ def run(
 
     A member that has a result.json is left as it is. One that was begun goes on from its checkpoint. One
     that failed by its config or its numbers (a UserError: a loss that is not finite) is left alone unless
-    `retry`; one that failed otherwise is tried again.
+    `retry`; one that failed otherwise is tried again. One that another process is writing, as the workers of
+    a sweep that was killed do for a moment, is waited for.
 
     Args:
       sweep: what to train.
@@ -188,7 +191,8 @@ def run(
       config_file: for the record.
 
     Raises:
-      UserError: bad arguments; the directory is in use, or holds another sweep.
+      DirectoryInUse: the directory is in use, or, when all else is done, members are still.
+      UserError: bad arguments; the directory holds another sweep.
       Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     check_name(keep, KEEP, "value of --keep:")
@@ -207,18 +211,23 @@ def run(
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
         paths.guard(sweep, config_file)
-        todo = []
-        for member in sweep.members:
-            where = paths.member(member.name)
-            state = status(where)
-            failure = read_failure(where) or {}
-            if state == "finished" or (
-                state == "failed" and not retry and failure.get("kind") == UserError.__name__
-            ):
-                continue
-            todo.append(Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled)))
-        if todo:
-            with stoppable():
+        with stoppable():
+            wheres = {member.name: paths.member(member.name) for member in sweep.members}
+            begun = [where for where in wheres.values() if status(where) != "finished"]
+            busy = still_in_use(begun, WAIT)
+            todo = []
+            for member in sweep.members:
+                where = wheres[member.name]
+                state = status(where)
+                failure = read_failure(where) or {}
+                if state == "finished" or (
+                    state == "failed" and not retry and failure.get("kind") == UserError.__name__
+                ):
+                    continue
+                if where not in busy:
+                    job = Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled))
+                    todo.append(job)
+            if todo:
                 asked = How(
                     mode, together=together or 0, member_devices=member_devices,
                     address=address, task_cpus=task_cpus, task_gpus=task_gpus,
@@ -231,7 +240,13 @@ def run(
                 )  # fmt: skip
                 with Board(paths, sweep.members, sweep.metric) as board:
                     lookup(MODES, how.mode, "sweep mode").train(units, how, board)
-        states = {member.name: status(paths.member(member.name)) for member in sweep.members}
+        states = {name: status(where) for name, where in wheres.items()}
+        left = [name for name, state in states.items() if state in ("unfinished", "new")]
+        if left:
+            raise DirectoryInUse(
+                f"{len(left)} member(s) are being written by another process, {left[0]} for one; the others "
+                "are done: wait for it or stop it, then the same command goes on with them"
+            )
         failed = {
             name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
             for name, state in states.items()
