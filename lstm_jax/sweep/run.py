@@ -110,13 +110,12 @@ MODES: dict[str, Mode] = {
 def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Job]]]:
     """What `how` comes to for these jobs, and the units to train. "auto" measures where there is a choice.
 
+    What cannot be measured is trained member by member: there each meets its own fate.
+
     Args:
       jobs: what is left to train.
       how: as asked; its workers are not read.
       asked: worker processes asked for, 0: as many as the mode wants.
-
-    Raises:
-      UserError: the members cannot be trained.
     """
     if how.mode != "auto":
         mode = MODES[how.mode]
@@ -137,7 +136,12 @@ def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Jo
     most = how.together or MOST
     shares = share_out([largest], workers, most)[:workers]
     every = cores()
-    pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+    try:
+        pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+    except UserError as error:
+        return how._replace(mode=alone, why=f"auto: without a measurement, {error}"), apart(jobs)
+    if pace.members < min(map(len, shares)):  # more do not fit, or cannot be trained together
+        most = pace.members
     at_once = pace.together > pace.apart
     units = share_out(groups, workers, most) if at_once else apart(jobs)
     return how._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), units
