@@ -73,17 +73,22 @@ def prepare(configs: Sequence[ConfigDict]) -> tuple[list[Task], Model]:
 
 
 def assemble(
-    configs: Sequence[ConfigDict], tasks: Sequence[Task], model: Model, *, member_devices: int = 0
+    configs: Sequence[ConfigDict],
+    tasks: Sequence[Task],
+    model: Model,
+    *,
+    member_devices: int = 0,
+    fewer_devices: bool = False,
 ) -> Crew:
     """`solo` for one run, `together` for several; the arguments and errors are theirs."""
     if len(configs) == 1:
-        return solo(configs[0], tasks[0], model)
-    return together(configs, tasks, model, member_devices=member_devices)
+        return solo(configs[0], tasks[0], model, fewer_devices=fewer_devices)
+    return together(configs, tasks, model, member_devices=member_devices, fewer_devices=fewer_devices)
 
 
-def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
-    """One run by itself, on a mesh of all devices, of all processes, along its batch."""
-    fresh, run, data = compile_run(c, task, model)
+def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False) -> Crew:
+    """One run by itself, on a mesh of all devices, of all processes, along its batch; see `compile_run`."""
+    fresh, run, data = compile_run(c, task, model, fewer_devices=fewer_devices)
     evaluator = evaluate.make_evaluator(task, model, "valid")
 
     def advance(which: Sequence[int], states: Sequence[TrainState], windows: int) -> Any:
@@ -97,8 +102,15 @@ def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
     return Crew([fresh], advance, validate)
 
 
-def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, RunData]:
+def compile_run(
+    c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False
+) -> tuple[TrainState, parallel.Runner, RunData]:
     """The state before the first step, the compiled loop over windows, and the data on the devices.
+
+    Args:
+      c, task, model: of the run.
+      fewer_devices: a batch that does not divide over the devices takes as many as it does divide over, and
+        is no error; for one process.
 
     Raises:
       UserError: a batch that does not divide over the devices, or what the optimizer or the task refuses.
@@ -106,6 +118,8 @@ def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, pa
     if c.train.axis == "pmap" and distributed.count() > 1:
         raise UserError('train.axis="pmap" is for one process: use "jit" with several')
     mesh = parallel.make_mesh()
+    if fewer_devices:
+        mesh = parallel.fitting_mesh(task, mesh)
     parallel.check_batch(task, mesh)
     state, optimizer = _begin(c, task, model)
     distributed.check_same("initial values", state)
@@ -196,7 +210,12 @@ def signature(config: Mapping[str, Any]) -> tuple:
 
 
 def together(
-    configs: Sequence[ConfigDict], tasks: Sequence[Task], model: Model, *, member_devices: int = 0
+    configs: Sequence[ConfigDict],
+    tasks: Sequence[Task],
+    model: Model,
+    *,
+    member_devices: int = 0,
+    fewer_devices: bool = False,
 ) -> Crew:
     """Several runs of one signature, by one program with a leading axis of members K.
 
@@ -208,6 +227,7 @@ def together(
       model: of the first run.
       member_devices: devices along the axis of members; what is left of the devices cuts the batch. 0: as
         many as there are members for.
+      fewer_devices: see `compile_run`.
 
     Raises:
       UserError: the runs are of different shapes, or do not divide over the devices.
@@ -229,6 +249,8 @@ def together(
     ]
     shared = _shared(data)
     mesh = parallel.make_mesh(members=member_devices or parallel.devices_for(len(configs)))
+    if fewer_devices:
+        mesh = parallel.fitting_mesh(task, mesh)
     parallel.check_batch(task, mesh)
 
     def update(state: TrainState, data: RunData) -> tuple[TrainState, Sums]:

@@ -36,19 +36,22 @@ def shown(figures: Mapping[str, float]) -> list[str]:
 
 
 def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> None:
-    """Logs data, size, devices and backend, and stores the vocabulary that predicting needs."""
+    """Logs data, size, devices and backend, and stores the vocabulary that predicting needs.
+
+    `params` lie on the devices that the run trains on.
+    """
     if task.corpus is not None:
         corpora.write_vocabulary(task.corpus.vocabulary, directory.vocabulary)
     if task.encoder is not None:
         corpora.write_encoder(task.encoder, directory.vocabulary)
     for name, fact in task.facts.items():
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
-    device = jax.devices()[0]
+    devices = jax.tree.leaves(params)[0].sharding.device_set
     log.info(
         "%s parameters; %d %s device(s)%s; backend %s (%s); run directory %s",
         f"{pytrees.count(params):,}",
-        jax.device_count(),
-        device.platform,
+        len(devices),
+        jax.devices()[0].platform,
         f" of {distributed.count()} processes" if distributed.count() > 1 else "",
         model.backend,
         model.why,

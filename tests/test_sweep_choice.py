@@ -114,7 +114,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, last: dict[str, int], seconds: floa
         def replace(self, **changes: Any) -> "State":
             return State(**vars(self) | changes)
 
-    def assemble(configs: Any) -> Any:
+    def assemble(configs: Any, **_: Any) -> Any:
         ends = max(last.get(str(c.model.cell.forget_bias), 10**9) for c in configs)
 
         def advance(which: Any, states: Any, windows: int) -> Any:

@@ -179,6 +179,10 @@ config.train.tensorboard = False
 sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
 assert len(sweep.members) == 16 and jax.device_count() == 8
 run(sweep, "WORKDIR", mode="vmap", member_devices=4)
+
+config.task.batch = 10  # 8 devices: on 5 alone; on 2 x 2 of 2 x 4 as two together
+for mode in ("sequential", "vmap"):
+    run(expand(config, {"seeds": 2}), f"WORKDIR-{mode}", mode=mode)
 """
 
 
@@ -190,6 +194,15 @@ def test_sixteen_members_over_a_mesh_of_four_by_two(on_devices: Callable[..., st
     sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
     run(sweep, tmp_path / "sequential", mode="sequential")
     assert_equal_runs(tmp_path / "mesh", tmp_path / "sequential", sweep)
+
+    config.task.batch = 10
+    uneven = expand(config, {"seeds": 2})
+    run(uneven, tmp_path / "one", mode="sequential")
+    for mode in ("sequential", "vmap"):
+        assert_equal_runs(tmp_path / f"mesh-{mode}", tmp_path / "one", uneven)
+    log = (SweepPaths(tmp_path / "mesh-sequential").member("seed=1") / "run.log").read_text()
+    assert "task.batch=10 does not divide over 8 devices: training on 5 of them" in log
+    assert "5 cpu device(s)" in log
 
 
 def test_impossible_requests(tmp_path):

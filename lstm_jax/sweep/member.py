@@ -119,7 +119,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     status = "finished"
     with _into(directory / "run.log"):
         try:
-            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation)
+            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation, fewer_devices=True)
         except (Interrupted, DirectoryInUse):
             raise
         except Stopped:
@@ -185,6 +185,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
             asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
             ended=ended,
             member_devices=member_devices,
+            fewer_devices=True,
             patience=PATIENCE,
         )
     except Interrupted:
