@@ -188,10 +188,14 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
 def signature(config: Mapping[str, Any]) -> tuple:
     """What runs must have in common to be trained together, hashable.
 
+    Under train.axis="pmap" that is everything: such a run is trained by itself.
+
     Args:
       config: nested plain dicts, `ConfigDict.to_dict()`.
     """
     fields = dict(flat_config(config))
+    if fields["train.axis"] == "pmap":
+        return tuple((name, repr(value)) for name, value in sorted(fields.items()))
     free = set(filter(lambda name: _matches(FREE, name), fields))
     if not fields["model.cell.forget_bias_trainable"]:
         free.discard("model.cell.forget_bias")  # which rows are frozen is a matter of its form
@@ -230,9 +234,11 @@ def together(
       fewer_devices: see `compile_run`.
 
     Raises:
-      UserError: the runs are of different shapes, or do not divide over the devices.
+      UserError: the runs are of different shapes, are under pmap, or do not divide over the devices.
     """
     first, task = configs[0], tasks[0]
+    if first.train.axis == "pmap":
+        raise UserError('train.axis="pmap" draws its own dropout on each device: train such runs apart')
     for other in tasks[1:]:
         if _static(other) != _static(task):
             raise UserError(f"runs of the task {task.name} with other windows cannot be trained together")

@@ -103,6 +103,16 @@ def test_what_the_optimizer_keeps_is_apart_where_it_is_absent():
     assert signature() == signature(**chrono)
 
 
+def test_runs_under_pmap_are_trained_by_themselves(tmp_path):
+    """Their dropout is drawn device by device, as no other run's is."""
+    config = tiny()
+    config.train.axis = "pmap"
+    members = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.2]}, "seeds": 2}).members
+    assert len({crew.signature(member.config.to_dict()) for member in members}) == 4
+    with pytest.raises(UserError, match="train such runs apart"):
+        train.run_together([config, config], [str(tmp_path / name) for name in "ab"])
+
+
 def test_one_that_diverges_is_fenced_off(tmp_path):
     """Two of four have a learning rate of 1e30: they fail, say why, and touch no other."""
     for mode in ("sequential", "vmap"):
