@@ -79,7 +79,8 @@ def run_together(
       workdirs: one a run.
       asides: what is entered around whatever a run says; None: it is said here, with a bar of progress.
       on_evaluation: one a run, see `run`.
-      ended: called with the index of a run and what came of it, as soon as that is known.
+      ended: called with the index of a run and what came of it, as soon as that is known; the directory of
+        one that has a result is closed by then.
       member_devices, fewer_devices: see `crew.together`.
       patience: see `Trainee`.
 
@@ -164,6 +165,7 @@ def run_together(
             if k not in outcomes:
                 with one.aside():
                     outcomes[k] = one.finish(interrupts, evaluators)
+                    one.close()
                 ended(k, outcomes[k])
     return [outcomes[k] for k in range(len(runs))]
 

@@ -82,12 +82,19 @@ class SweepPaths:
                 f"{self.record} cannot be read ({error}): put back a copy, or choose another workdir"
             ) from error
 
-    def guard(self, sweep: Sweep, config_file: str = "") -> None:
+    def guard(self, sweep: Sweep, config_file: str = "", keep: str = "all") -> None:
         """Stores what a new sweep is, or checks that one that goes on is the same; members may be added.
+
+        What a member is to keep (`drop_checkpoints`) is as it was when it was last in training: of a member
+        that is finished by now the old word stands, of the others `keep` is stored. Checkpoints that a
+        finished member has against that, as when a kill came between its result and their end, go.
 
         Raises:
           UserError: the directory holds another sweep, or a run; the difference is named.
         """
+        old = self.read() if self.record.exists() else {"members": []}
+        kept = {member["name"]: member.get("keep", "all") for member in old["members"]}
+        finished = {m.name for m in sweep.members if status(self.member(m.name)) == "finished"}
         record = {
             "format": FORMAT,
             "config_file": config_file,
@@ -97,20 +104,28 @@ class SweepPaths:
             "baseline": sweep.baseline,
             "command": shlex.join(["python", *sys.argv]),
             "members": [
-                {"name": m.name, "seed": m.seed, "labels": m.labels, "overrides": m.overrides}
+                {
+                    "name": m.name,
+                    "seed": m.seed,
+                    "labels": m.labels,
+                    "overrides": m.overrides,
+                    "keep": kept.get(m.name, "all") if m.name in finished else keep,
+                }
                 for m in sweep.members
             ],
             "base": sweep.base.to_dict(),
         }
         plain = json.loads(json.dumps(record))
         if self.record.exists():
-            _check_same(self.root, self.read(), plain)
+            _check_same(self.root, old, plain)
         elif RunPaths(self.root).config.exists():
             raise UserError(
                 f"{self.root} is the directory of a run, not of a sweep: choose another --workdir"
             )
         self.members.mkdir(parents=True, exist_ok=True)
         write_json(self.record, plain | _origin())
+        for name in finished:
+            drop_checkpoints(self.member(name), kept.get(name, "all"))
 
 
 def _origin() -> dict[str, Any]:

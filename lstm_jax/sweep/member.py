@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.interrupts import Interrupted, Stopped
-from lstm_jax.sweep.directory import drop_checkpoints, record_failure
+from lstm_jax.sweep.directory import drop_checkpoints, record_failure, status
 
 __all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "train_members"]
 
@@ -116,14 +116,14 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     share_compiles(job.compiled)
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    status = "finished"
+    ending = "finished"
     with _into(directory / "run.log"):
         try:
             train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation, fewer_devices=True)
         except (Interrupted, DirectoryInUse):
             raise
         except Stopped:
-            status = "stopped"
+            ending = "stopped"
         except Exception as error:
             if not isinstance(error, UserError):
                 _log.exception("%s failed", job.name)
@@ -134,11 +134,11 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
             gc.collect()  # the compiled programs of this run hang in cycles
     (directory / "failure.json").unlink(missing_ok=True)
     drop_checkpoints(directory, job.keep)
-    return status
+    return ending
 
 
 def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
-    """Trains the members of one `crew.signature` at once, or goes on with them.
+    """Trains the members of one `crew.signature` at once, or goes on with them; what is finished stays so.
 
     Where that cannot be done (one of them has a bad config, or they do not fit into memory) it is tried with
     each half of them, in the end with each by itself; one whose numbers are not finite stops no other.
@@ -152,6 +152,13 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
       Interrupted: as `train_member`.
       UserError: not even a failure could be written.
     """
+    for job in jobs:  # one that another life of this process has finished has lost its checkpoints
+        if status(job.directory) == "finished":
+            drop_checkpoints(job.directory, job.keep)
+            report(job.name, "finished")
+    jobs = [job for job in jobs if status(job.directory) != "finished"]
+    if not jobs:
+        return
     if len(jobs) == 1:
         try:
             ending = train_member(jobs[0])
@@ -174,12 +181,13 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
                 print(f"error: {outcome}")
         else:
             (Path(job.directory) / "failure.json").unlink(missing_ok=True)
+            drop_checkpoints(job.directory, job.keep)  # now: the others may be stopped yet
         reported.add(job.name)
         report(job.name, "failed" if isinstance(outcome, Exception) else "finished")
 
     reason = ""
     try:
-        outcomes = train.run_together(
+        train.run_together(
             [ConfigDict(job.config) for job in jobs],
             [job.directory for job in jobs],
             asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
@@ -195,9 +203,6 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
     finally:
         gc.collect()
     if not reason:
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                drop_checkpoints(job.directory, job.keep)
         return
     left = [job for job in jobs if job.name not in reported]
     _log.warning("%d members cannot be trained together: %s; trying half of them", len(left), reason[:300])

@@ -214,7 +214,7 @@ def run(
         raise UserError(f"--task_cpus={task_cpus:g} is not possible: it must be more than 0")
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
-        paths.guard(sweep, config_file)
+        paths.guard(sweep, config_file, keep)
         with stoppable():
             wheres = {member.name: paths.member(member.name) for member in sweep.members}
             begun = [where for where in wheres.values() if status(where) != "finished"]
