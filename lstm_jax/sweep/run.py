@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lstm_jax.errors import DirectoryInUse, UserError
@@ -217,20 +218,22 @@ def run(
         paths.guard(sweep, config_file, keep)
         with stoppable():
             wheres = {member.name: paths.member(member.name) for member in sweep.members}
-            begun = [where for where in wheres.values() if status(where) != "finished"]
-            busy = still_in_use(begun, WAIT)
-            todo = []
-            for member in sweep.members:
-                where = wheres[member.name]
-                state = status(where)
-                failure = read_failure(where) or {}
-                if state == "finished" or (
-                    state == "failed" and not retry and failure.get("kind") == UserError.__name__
-                ):
-                    continue
-                if where not in busy:
-                    job = Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled))
-                    todo.append(job)
+
+            def due() -> list[Job]:
+                return [
+                    Job(
+                        member.name,
+                        member.config.to_dict(),
+                        str(wheres[member.name]),
+                        keep,
+                        str(paths.compiled),
+                    )
+                    for member in sweep.members
+                    if _to_train(wheres[member.name], retry)
+                ]
+
+            busy = still_in_use([wheres[job.name] for job in due()], WAIT)
+            todo = [job for job in due() if wheres[job.name] not in busy]  # some may be finished by now
             if todo:
                 asked = How(
                     mode, together=together or 0, member_devices=member_devices,
@@ -257,6 +260,14 @@ def run(
             if state == "failed"
         }
         return Outcome([name for name, state in states.items() if state == "finished"], failed)
+
+
+def _to_train(where: Path, retry: bool) -> bool:
+    """Whether the member is neither finished nor failed for good."""
+    state = status(where)
+    if state == "failed" and not retry:
+        return (read_failure(where) or {}).get("kind") != UserError.__name__
+    return state != "finished"
 
 
 def _in_units(units: Sequence[Sequence[Job]]) -> str:
