@@ -73,17 +73,22 @@ def prepare(configs: Sequence[ConfigDict]) -> tuple[list[Task], Model]:
 
 
 def assemble(
-    configs: Sequence[ConfigDict], tasks: Sequence[Task], model: Model, *, member_devices: int = 0
+    configs: Sequence[ConfigDict],
+    tasks: Sequence[Task],
+    model: Model,
+    *,
+    member_devices: int = 0,
+    fewer_devices: bool = False,
 ) -> Crew:
     """`solo` for one run, `together` for several; the arguments and errors are theirs."""
     if len(configs) == 1:
-        return solo(configs[0], tasks[0], model)
-    return together(configs, tasks, model, member_devices=member_devices)
+        return solo(configs[0], tasks[0], model, fewer_devices=fewer_devices)
+    return together(configs, tasks, model, member_devices=member_devices, fewer_devices=fewer_devices)
 
 
-def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
-    """One run by itself, on a mesh of all devices, of all processes, along its batch."""
-    fresh, run, data = compile_run(c, task, model)
+def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False) -> Crew:
+    """One run by itself, on a mesh of all devices, of all processes, along its batch; see `compile_run`."""
+    fresh, run, data = compile_run(c, task, model, fewer_devices=fewer_devices)
     evaluator = evaluate.make_evaluator(task, model, "valid")
 
     def advance(which: Sequence[int], states: Sequence[TrainState], windows: int) -> Any:
@@ -97,8 +102,15 @@ def solo(c: ConfigDict, task: Task, model: Model) -> Crew:
     return Crew([fresh], advance, validate)
 
 
-def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, parallel.Runner, RunData]:
+def compile_run(
+    c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False
+) -> tuple[TrainState, parallel.Runner, RunData]:
     """The state before the first step, the compiled loop over windows, and the data on the devices.
+
+    Args:
+      c, task, model: of the run.
+      fewer_devices: a batch that does not divide over the devices takes as many as it does divide over, and
+        is no error; for one process.
 
     Raises:
       UserError: a batch that does not divide over the devices, or what the optimizer or the task refuses.
@@ -106,6 +118,8 @@ def compile_run(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, pa
     if c.train.axis == "pmap" and distributed.count() > 1:
         raise UserError('train.axis="pmap" is for one process: use "jit" with several')
     mesh = parallel.make_mesh()
+    if fewer_devices:
+        mesh = parallel.fitting_mesh(task, mesh)
     parallel.check_batch(task, mesh)
     state, optimizer = _begin(c, task, model)
     distributed.check_same("initial values", state)
@@ -174,10 +188,14 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
 def signature(config: Mapping[str, Any]) -> tuple:
     """What runs must have in common to be trained together, hashable.
 
+    Under train.axis="pmap" that is everything: such a run is trained by itself.
+
     Args:
       config: nested plain dicts, `ConfigDict.to_dict()`.
     """
     fields = dict(flat_config(config))
+    if fields["train.axis"] == "pmap":
+        return tuple((name, repr(value)) for name, value in sorted(fields.items()))
     free = set(filter(lambda name: _matches(FREE, name), fields))
     if not fields["model.cell.forget_bias_trainable"]:
         free.discard("model.cell.forget_bias")  # which rows are frozen is a matter of its form
@@ -196,7 +214,12 @@ def signature(config: Mapping[str, Any]) -> tuple:
 
 
 def together(
-    configs: Sequence[ConfigDict], tasks: Sequence[Task], model: Model, *, member_devices: int = 0
+    configs: Sequence[ConfigDict],
+    tasks: Sequence[Task],
+    model: Model,
+    *,
+    member_devices: int = 0,
+    fewer_devices: bool = False,
 ) -> Crew:
     """Several runs of one signature, by one program with a leading axis of members K.
 
@@ -208,11 +231,14 @@ def together(
       model: of the first run.
       member_devices: devices along the axis of members; what is left of the devices cuts the batch. 0: as
         many as there are members for.
+      fewer_devices: see `compile_run`.
 
     Raises:
-      UserError: the runs are of different shapes, or do not divide over the devices.
+      UserError: the runs are of different shapes, are under pmap, or do not divide over the devices.
     """
     first, task = configs[0], tasks[0]
+    if first.train.axis == "pmap":
+        raise UserError('train.axis="pmap" draws its own dropout on each device: train such runs apart')
     for other in tasks[1:]:
         if _static(other) != _static(task):
             raise UserError(f"runs of the task {task.name} with other windows cannot be trained together")
@@ -229,6 +255,8 @@ def together(
     ]
     shared = _shared(data)
     mesh = parallel.make_mesh(members=member_devices or parallel.devices_for(len(configs)))
+    if fewer_devices:
+        mesh = parallel.fitting_mesh(task, mesh)
     parallel.check_batch(task, mesh)
 
     def update(state: TrainState, data: RunData) -> tuple[TrainState, Sums]:

@@ -1,6 +1,7 @@
 """Many windows inside one compiled call, on one device or many: jit on a mesh, or pmap; many runs at once."""
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_batch",
     "data_shardings",
     "devices_for",
+    "fitting_mesh",
     "make_members_runner",
     "make_mesh",
     "make_runner",
@@ -30,6 +32,8 @@ __all__ = [
     "stack_unshared",
     "state_shardings",
 ]
+
+_log = logging.getLogger(__name__)
 
 AXIS = "batch"
 """Name of the mesh axis along which the global batch is cut."""
@@ -71,6 +75,16 @@ def check_batch(task: Task, mesh: Mesh) -> None:
             f"task.batch={batch} does not divide over {devices} devices: "
             f"use a multiple of {devices}, e.g. task.batch={lower}"
         )
+
+
+def fitting_mesh(task: Task, mesh: Mesh) -> Mesh:
+    """As much of the mesh, along the batch, as the global batch divides over; where it is less it says so."""
+    batch, devices = task.batch_sizes["train"], mesh.shape[AXIS]
+    fits = max(size for size in range(1, devices + 1) if batch % size == 0)
+    if fits == devices:
+        return mesh
+    _log.info("task.batch=%d does not divide over %d devices: training on %d of them", batch, devices, fits)
+    return Mesh(mesh.devices[:, :fits], mesh.axis_names, axis_types=(AxisType.Auto,) * 2)
 
 
 def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:

@@ -36,17 +36,20 @@ def shown(figures: Mapping[str, float]) -> list[str]:
 
 
 def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> None:
-    """Logs data, size, devices and backend, and keeps the vocabulary that predicting needs."""
+    """Logs data, size, devices and backend, and keeps the vocabulary that predicting needs.
+
+    `params` lie on the devices that the run trains on.
+    """
     if task.reading is not None and not (directory.has_checkpoints() and directory.vocabulary.exists()):
         corpora.keep_reading(task.reading, task.facts["fingerprint"], directory.vocabulary)
     for name, fact in task.facts.items():
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
-    device = jax.devices()[0]
+    devices = jax.tree.leaves(params)[0].sharding.device_set
     log.info(
         "%s parameters; %d %s device(s)%s; backend %s (%s); run directory %s",
         f"{pytrees.count(params):,}",
-        jax.device_count(),
-        device.platform,
+        len(devices),
+        jax.devices()[0].platform,
         f" of {distributed.count()} processes" if distributed.count() > 1 else "",
         model.backend,
         model.why,
@@ -130,6 +133,7 @@ def finish(
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint, draws the learning curve, writes result.json and prints what matters.
 
+    result.json is written once, when all that was asked for is in it: where it exists the run is finished.
     Of several processes each evaluates, and the first one writes and prints.
 
     Args:
@@ -173,22 +177,25 @@ def finish(
         result["lengths"] = {
             str(length): evaluators(other, "test", params, listen, length) for length, other in others.items()
         }
+    text = task.corpus
+    if text is not None and (c.evaluate.dynamic or c.evaluate.cache):
+        # What follows takes long, and adapting can leave the finite numbers: these figures are told before.
+        for split, own in figures["static"].items():
+            log.info("static %s %s", split, ", ".join(f"{name} {own[name]:.4g}" for name in shown(own)))
+        figures |= _adaptive(c, text, model, params, listen)
+    sample = ""
     with distributed.shared_fate():
         if distributed.first():
+            if text is not None and c.evaluate.sample:
+                model_of_run = predict.LanguageModel(model, params, text.vocabulary)
+                (drawn,) = model_of_run.generate(c.evaluate.sample_prompt, c.evaluate.sample, seed=c.seed)
+                sample = f"\na sample of {c.evaluate.sample} tokens:\n{drawn.text}"
             _curve(task, figures["static"]["valid"], directory)
-            # Before what may fail: adapting can leave the finite numbers.
             write_result(directory.root, result)
-    if task.corpus is not None and (c.evaluate.dynamic or c.evaluate.cache):
-        figures |= _adaptive(c, task.corpus, model, params, listen)
-        if distributed.first():
-            write_result(directory.root, result)
-    if not distributed.first():
-        return result
-    _print(task, result, directory)
-    if task.corpus is not None and c.evaluate.sample:
-        model_of_run = predict.LanguageModel(model, params, task.corpus.vocabulary)
-        (sample,) = model_of_run.generate(c.evaluate.sample_prompt, c.evaluate.sample, seed=c.seed)
-        print(f"\na sample of {c.evaluate.sample} tokens:\n{sample.text}", flush=True)
+    if distributed.first():
+        _print(task, result, directory)
+        if sample:
+            print(sample, flush=True)
     return result
 
 

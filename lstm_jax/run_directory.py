@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 
 __all__ = [
     "MAY_CHANGE",
@@ -156,7 +156,8 @@ class RunDirectory(RunPaths):
     job of many processes only process 0 should open it; the others use `RunPaths`.
 
     Raises:
-      UserError: another run holds the directory, or it cannot be made or written.
+      DirectoryInUse: another run holds the directory.
+      UserError: it cannot be made or written.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -175,7 +176,7 @@ class RunDirectory(RunPaths):
         except BlockingIOError:
             holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "unknown"
             os.close(handle)
-            raise UserError(
+            raise DirectoryInUse(
                 f"another run ({holder}) is writing {self.root}: wait for it, stop it, or choose "
                 "another workdir"
             ) from None

@@ -25,13 +25,20 @@ Outcome = dict[str, Any] | UserError | Stopped
 """What result.json holds, or why there is none."""
 
 
-def run(config: ConfigDict, workdir: str, *, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
+def run(
+    config: ConfigDict,
+    workdir: str,
+    *,
+    on_evaluation: OnEvaluation | None = None,
+    fewer_devices: bool = False,
+) -> dict[str, Any]:
     """Trains what `config` says in `workdir`, going on from the latest good checkpoint there.
 
     Args:
       config: the run's.
       workdir: its directory.
       on_evaluation: called with the step and figures of each evaluation on valid; it may raise `Stopped`.
+      fewer_devices: see `crew.compile_run`.
 
     Returns:
       What result.json holds: figures of the best validation checkpoint, config, provenance.
@@ -41,7 +48,12 @@ def run(config: ConfigDict, workdir: str, *, on_evaluation: OnEvaluation | None 
       Interrupted: SIGTERM or Ctrl-C came; everything is saved.
       Stopped: as `on_evaluation` raised it; everything is saved, and there is no result.
     """
-    (outcome,) = run_together([config], [workdir], on_evaluation=[on_evaluation] if on_evaluation else None)
+    (outcome,) = run_together(
+        [config],
+        [workdir],
+        on_evaluation=[on_evaluation] if on_evaluation else None,
+        fewer_devices=fewer_devices,
+    )
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -55,6 +67,7 @@ def run_together(
     on_evaluation: Sequence[OnEvaluation] | None = None,
     ended: Callable[[int, Outcome], None] = lambda index, outcome: None,
     member_devices: int = 0,
+    fewer_devices: bool = False,
     patience: float = 0.0,
 ) -> list[Outcome]:
     """Trains runs of one `crew.signature` at once, each in its own directory; one run is the plain case.
@@ -66,8 +79,9 @@ def run_together(
       workdirs: one a run.
       asides: what is entered around whatever a run says; None: it is said here, with a bar of progress.
       on_evaluation: one a run, see `run`.
-      ended: called with the index of a run and what came of it, as soon as that is known.
-      member_devices: see `crew.together`.
+      ended: called with the index of a run and what came of it, as soon as that is known; the directory of
+        one that has a result is closed by then.
+      member_devices, fewer_devices: see `crew.together`.
       patience: see `Trainee`.
 
     Returns:
@@ -83,7 +97,7 @@ def run_together(
     with distributed.shared_fate():
         made, model = prepare(configs)
         others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
-    crew = assemble(configs, made, model, member_devices=member_devices)
+    crew = assemble(configs, made, model, member_devices=member_devices, fewer_devices=fewer_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}
     with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:
@@ -151,6 +165,7 @@ def run_together(
             if k not in outcomes:
                 with one.aside():
                     outcomes[k] = one.finish(interrupts, evaluators)
+                    one.close()
                 ended(k, outcomes[k])
     return [outcomes[k] for k in range(len(runs))]
 

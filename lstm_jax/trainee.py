@@ -221,6 +221,10 @@ class Trainee:
         self.checkpoints.save_latest(self.step, self.state, self.host)
         self._saved_at = time.monotonic()
 
+    def close(self) -> None:
+        """Ends the saves, closes the files and gives the directory back; the second time it does nothing."""
+        self._open.close()
+
     def __enter__(self) -> "Trainee":
         return self
 

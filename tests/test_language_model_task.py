@@ -241,6 +241,13 @@ def test_a_window_has_the_smallest_bucket_that_holds_it():
     assert set(index.tolist()) == {0, 1, 2}
 
 
+def test_random_windows_of_other_seeds_share_a_program():
+    one, other = (make(corpus(train=2000), window=10, window_jitter=3.0, seed=seed) for seed in (3, 4))
+    assert one.epoch_ends[-1] != other.epoch_ends[-1], "draw others: these have as many windows"
+    assert jax.tree.map(jnp.shape, one.data) == jax.tree.map(jnp.shape, other.data)
+    assert one.buckets == other.buckets
+
+
 @pytest.mark.parametrize("section", [dict(), dict(window=10, window_jitter=3.0)])
 def test_a_batch_compiles_once_a_bucket(section):
     task = make(**section)

@@ -2,6 +2,8 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from test_sweep_run import tiny
@@ -92,14 +94,101 @@ def test_what_is_measured_is_real_and_leaves_nothing_behind(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name != "compiled"]
 
 
-def test_members_that_cannot_be_measured_say_why(tmp_path):
+def test_what_diverges_is_measured_all_the_same(tmp_path):
+    """It would end the loop at its second step."""
+    wild = expand(tiny(), {"grid": {"optim.learning_rate": [1e30]}, "seeds": 2})
+    assert measure.measured(jobs(wild, tmp_path)[:1]) > 0
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, last: dict[str, int], seconds: float = 1.0) -> None:
+    """Training that takes so many seconds a call, and of a member in `last` ends at that step."""
+    from lstm_jax import crew, optim
+
+    clock = iter(range(1000))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: seconds * next(clock))
+    monkeypatch.setattr(measure, "share_compiles", lambda directory: None)
+    monkeypatch.setattr(optim, "set_learning_rate", lambda state, rate: state)
+    monkeypatch.setattr(crew, "prepare", lambda configs: ())
+
+    class State(SimpleNamespace):
+        def replace(self, **changes: Any) -> "State":
+            return State(**vars(self) | changes)
+
+    def assemble(configs: Any, **_: Any) -> Any:
+        ends = max(last.get(str(c.model.cell.forget_bias), 10**9) for c in configs)
+
+        def advance(which: Any, states: Any, windows: int) -> Any:
+            step = min(states[0].step + windows, ends)
+            return [State(step=step, bad_step=step, opt_state=None) for _ in which], {}
+
+        return SimpleNamespace(
+            fresh=[State(step=0, bad_step=-1, opt_state=None) for _ in configs], advance=advance
+        )
+
+    monkeypatch.setattr(crew, "assemble", assemble)
+
+
+def test_windows_that_did_not_run_are_not_counted(tmp_path, monkeypatch):
+    """One whose numbers are not finite from the start on makes place for another."""
+    every = jobs(expand(tiny(), {"grid": {"model.cell.forget_bias": ["1", "2"]}}), tmp_path)
+    pretend(monkeypatch, {"1": 3})
+    with pytest.raises(UserError, match="not finite at step 3"):
+        measure.measured(every[:1])
+    assert measure.measured(every[1:]) == measure.WINDOWS
+    pace = measure.choose_faster([every], [])
+    assert (pace.apart, pace.together, pace.members) == (measure.WINDOWS, 2 * measure.WINDOWS, 2)
+
+
+def wanted(monkeypatch: pytest.MonkeyPatch, every: list[Job], cores: list[int]) -> running.How:
+    """What "auto" makes of the jobs, however little there is to train."""
+    monkeypatch.setattr(running, "cores", lambda: cores)
+    monkeypatch.setattr(running, "WORTH_MEASURING", 1)
+    how, units = running.choose(every, running.How("auto"), 0)
+    assert [job for unit in units for job in unit] == every
+    return how
+
+
+def test_where_all_diverge_it_is_chosen_without_a_measurement(tmp_path, monkeypatch):
+    every = jobs(expand(tiny(), {"grid": {"model.cell.forget_bias": ["1", "2"]}}), tmp_path)
+    pretend(monkeypatch, {"1": 0, "2": 0})
+    how = wanted(monkeypatch, every, [0])
+    assert how.mode == "sequential" and "without a measurement" in how.why and "not finite" in how.why
+
+
+def test_memory_that_runs_out_halves_the_group(tmp_path, monkeypatch):
+    every = jobs(expand(tiny(), {"seeds": 8}), tmp_path)
+
+    def measured(unit: list[Job]) -> float:
+        if len(unit) > 4:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return 100.0 * len(unit)
+
+    monkeypatch.setattr(measure, "measured", measured)
+    how = wanted(monkeypatch, every, [0])
+    assert how.mode == "vmap" and "400 with 4 together" in how.why and "RESOURCE_EXHAUSTED" in how.why
+    monkeypatch.setattr(measure, "measured", lambda unit: measured([unit[0]] * (5 if len(unit) > 1 else 1)))
+    assert wanted(monkeypatch, every, [0]).mode == "sequential"
+
+
+def test_one_member_that_cannot_be_trained_does_not_stop_the_choice(tmp_path, caplog, monkeypatch):
+    """In the process itself; `auto` then trains what can be trained, and the bad one fails by itself."""
+    monkeypatch.setattr(running, "cores", lambda: [0])
+    monkeypatch.setattr(running, "WORTH_MEASURING", 1)
+    sweep = expand(tiny(), {"grid": {"model.cell.forget_bias": ["nonsense", "1"]}})
+    with caplog.at_level(logging.INFO):
+        outcome = running.run(sweep, tmp_path, mode="auto")
+    bad, good = (member.name for member in sweep.members)
+    assert outcome.finished == [good] and "nonsense" in outcome.failed[bad]
+    line = next(record.getMessage() for record in caplog.records if "to train" in record.getMessage())
+    assert "mode sequential" in line and "cannot be measured" in line and "nonsense" in line
+
+
+def test_members_that_cannot_be_measured_in_workers_say_why(tmp_path, monkeypatch):
     bad = tiny()
     bad.model.backend = "cudnn"
-    every = jobs(expand(bad, {"seeds": 2}), tmp_path)
-    with pytest.raises(UserError, match="cudnn"):
-        measure.choose_faster([every], [])
-    with pytest.raises(UserError, match=r"cannot be measured: .*cudnn"):
-        measure.choose_faster([every[:1], every[1:]], [[0], [0]])
+    how = wanted(monkeypatch, jobs(expand(bad, {"seeds": 2}), tmp_path), [0, 0])
+    assert how.mode == "processes"
+    assert "without a measurement, the members cannot be measured" in how.why and "cudnn" in how.why
 
 
 def test_two_workers_with_members_together_give_the_same(tmp_path):

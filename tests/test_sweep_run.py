@@ -1,10 +1,13 @@
 """A sweep as a user runs it: in both modes, killed, failed, gone on with, refused."""
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib import import_module
 from pathlib import Path
@@ -15,10 +18,13 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs.memory import base
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.run_directory import RunDirectory
+from lstm_jax.sweep import member as training
+from lstm_jax.sweep import run as running
+from lstm_jax.sweep import worker
 from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.metric import figures_of
@@ -193,6 +199,62 @@ def test_the_launcher_draws_what_its_table_compares(whole, monkeypatch, capsys):
     monkeypatch.setattr(pictures, "draw", lambda directory, comparison: drawn.append(comparison.metric) or [])
     import_module("sweep").compare(str(whole), "nats")
     assert drawn == ["nats"] and "test nats" in capsys.readouterr().out
+
+
+def test_a_member_in_the_hands_of_another_process_never_fails(tmp_path, monkeypatch):
+    """As after SIGKILL of the sweep: its workers hold the locks of their members for a while."""
+    sweep, paths = expand(tiny(), {"seeds": 2}), SweepPaths(tmp_path)
+    held = paths.member("seed=1")
+    with monkeypatch.context() as patch:  # taken up between the look and the training
+        patch.setattr(running, "still_in_use", lambda directories, seconds: [])
+        with RunDirectory(held), pytest.raises(DirectoryInUse, match="seed=1 for one; the others are done"):
+            run(sweep, tmp_path, mode="vmap")
+    assert [status(paths.member(m.name)) for m in sweep.members] == ["new", "finished"]
+    monkeypatch.setattr(running, "WAIT", 0.0)
+    with RunDirectory(held), pytest.raises(DirectoryInUse):
+        run(sweep, tmp_path, mode="sequential")
+    assert not (held / "failure.json").exists()
+    assert run(sweep, tmp_path, mode="sequential") == (["seed=1", "seed=2"], {})
+
+
+def test_a_sweep_waits_for_the_workers_of_one_that_was_killed(tmp_path, caplog):
+    held = RunDirectory(SweepPaths(tmp_path).member("seed=1"))
+    caplog.set_level("INFO", "lstm_jax")
+    timer = threading.Timer(0.5, held.close)
+    timer.start()
+    try:
+        outcome = run(expand(tiny(), {"seeds": 1}), tmp_path, mode="sequential")
+    finally:
+        timer.join()
+    assert outcome.finished == ["seed=1"]
+    assert "1 member(s) are in the hands of another process" in caplog.text
+
+
+def test_a_worker_whose_parent_is_gone_stops_what_it_has_in_hand(monkeypatch):
+    """Its input ends, however early: with the unit that it has just taken up."""
+    taken = []
+
+    def endless(unit: Any, report: Any) -> None:
+        taken.append(unit)
+        for _ in range(600):
+            time.sleep(0.1)
+        pytest.fail("the worker trained on without a parent")
+
+    monkeypatch.setattr(training, "train_members", endless)
+    for _ in range(5):  # what ends first, the input or the taking up, is a matter of threads
+        found = worker.work(io.BytesIO(pickle.dumps(["a unit"])), io.BytesIO())
+        assert found == (128 + signal.SIGTERM if taken else 0)
+        taken.clear()
+
+
+def test_a_worker_that_nobody_hears_ends_its_training_by_the_signal_alone(monkeypatch):
+    """The statuses go nowhere: no reason to take the group for one that cannot be trained together."""
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(training, "train_members", lambda unit, report: report("a member", "finished"))
+    monkeypatch.setattr(worker.os, "kill", lambda *_: None)
+    with os.fdopen(write, "wb", buffering=0) as replies:
+        assert worker.work(io.BytesIO(pickle.dumps(["a unit"])), replies) == 0
 
 
 def test_another_sweep_is_refused_with_the_difference_named(whole):

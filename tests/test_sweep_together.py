@@ -12,12 +12,13 @@ from test_sweep_run import tiny
 from test_train import corpus  # noqa: F401  a fixture
 from test_train import tiny as tiny_text
 
-from lstm_jax import crew, train
+from lstm_jax import crew, results, train
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.sweep.define import Sweep, expand
-from lstm_jax.sweep.directory import SweepPaths, read_failure
+from lstm_jax.sweep.directory import SweepPaths, read_failure, status
+from lstm_jax.sweep.member import Job, train_members
 from lstm_jax.sweep.run import run
 
 CLOSE = dict(rel=1e-3, abs=1e-6)
@@ -103,6 +104,16 @@ def test_what_the_optimizer_keeps_is_apart_where_it_is_absent():
     assert signature() == signature(**chrono)
 
 
+def test_runs_under_pmap_are_trained_by_themselves(tmp_path):
+    """Their dropout is drawn device by device, as no other run's is."""
+    config = tiny()
+    config.train.axis = "pmap"
+    members = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.2]}, "seeds": 2}).members
+    assert len({crew.signature(member.config.to_dict()) for member in members}) == 4
+    with pytest.raises(UserError, match="train such runs apart"):
+        train.run_together([config, config], [str(tmp_path / name) for name in "ab"])
+
+
 def test_one_that_diverges_is_fenced_off(tmp_path):
     """Two of four have a learning rate of 1e30: they fail, say why, and touch no other."""
     for mode in ("sequential", "vmap"):
@@ -144,6 +155,50 @@ def test_stopped_and_gone_on_with_it_is_bit_for_bit_the_same(tmp_path, monkeypat
         assert [row.get("nats") for row in rows] == [row.get("nats") for row in like]
 
 
+def test_what_is_finished_when_the_others_are_stopped_keeps_what_it_should(tmp_path, monkeypatch):
+    """Of a group that is stopped in its final evaluations one is done: its states to resume from go then."""
+    sweep, paths = expand(tiny(), {"seeds": 2}), SweepPaths(tmp_path)
+    first, second = (paths.member(member.name) for member in sweep.members)
+    write = results.write_result
+
+    def interrupting(*arguments: Any) -> None:
+        write(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def left(where: Path) -> list[str]:
+        return sorted(entry.name for entry in (where / "checkpoints").iterdir())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_result", interrupting)
+        with pytest.raises(Interrupted):
+            run(sweep, tmp_path, mode="vmap")
+    assert [status(where) for where in (first, second)] == ["finished", "unfinished"]
+    assert left(first) == ["best"] and left(second) == ["best", "latest"]
+
+    # A kill between a result and the end of the checkpoints: the next start makes up for it.
+    (first / "checkpoints" / "latest").mkdir()
+    stamp = (first / "result.json").stat().st_mtime_ns
+    assert len(run(sweep, tmp_path, mode="vmap", keep="all").finished) == 2
+    assert left(first) == ["best"] and (first / "result.json").stat().st_mtime_ns == stamp
+    assert left(second) == ["best", "latest"], "what --keep=all left"
+    run(sweep, tmp_path, mode="vmap", keep="none")
+    assert left(second) == ["best", "latest"], "what is finished stays as it is"
+
+
+def test_what_is_finished_is_not_trained_again_with_its_group(tmp_path, monkeypatch):
+    """As where Ray starts a task again whose worker died: one of its members was done."""
+    every = [
+        Job(m.name, m.config.to_dict(), str(tmp_path / m.name), "best", str(tmp_path / "compiled"))
+        for m in expand(tiny(), {"seeds": 2}).members
+    ]
+    (tmp_path / "seed=1").mkdir()
+    (tmp_path / "seed=1" / "result.json").write_text("{}")
+    heard: list[tuple[str, str]] = []
+    train_members(every, lambda *word: heard.append(word))
+    assert heard == [("seed=1", "finished"), ("seed=2", "finished")]
+    assert (tmp_path / "seed=1" / "result.json").read_text() == "{}"
+
+
 def test_one_that_cannot_be_trained_at_all_leaves_the_others(tmp_path):
     """What is wrong with a directory is found before anything is trained together: the group is halved."""
     sweep = expand(tiny(), {"seeds": 3})
@@ -179,6 +234,10 @@ config.train.tensorboard = False
 sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
 assert len(sweep.members) == 16 and jax.device_count() == 8
 run(sweep, "WORKDIR", mode="vmap", member_devices=4)
+
+config.task.batch = 10  # 8 devices: on 5 alone; on 2 x 2 of 2 x 4 as two together
+for mode in ("sequential", "vmap"):
+    run(expand(config, {"seeds": 2}), f"WORKDIR-{mode}", mode=mode)
 """
 
 
@@ -190,6 +249,15 @@ def test_sixteen_members_over_a_mesh_of_four_by_two(on_devices: Callable[..., st
     sweep = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.5]}, "seeds": 8})
     run(sweep, tmp_path / "sequential", mode="sequential")
     assert_equal_runs(tmp_path / "mesh", tmp_path / "sequential", sweep)
+
+    config.task.batch = 10
+    uneven = expand(config, {"seeds": 2})
+    run(uneven, tmp_path / "one", mode="sequential")
+    for mode in ("sequential", "vmap"):
+        assert_equal_runs(tmp_path / f"mesh-{mode}", tmp_path / "one", uneven)
+    log = (SweepPaths(tmp_path / "mesh-sequential").member("seed=1") / "run.log").read_text()
+    assert "task.batch=10 does not divide over 8 devices: training on 5 of them" in log
+    assert "5 cpu device(s)" in log
 
 
 def test_impossible_requests(tmp_path):

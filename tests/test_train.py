@@ -1,6 +1,5 @@
 """A run as a user starts it: trained, stopped, killed, resumed, refused."""
 
-import json
 import math
 import os
 import shutil
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,11 +16,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax import evaluate, models, optim, predict, tasks, train
+from lstm_jax import evaluate, models, optim, predict, results, tasks, train
 from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.sweep.directory import status
+from lstm_jax.sweep.member import Job, train_member
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("tokens_per_second",)
@@ -281,14 +283,54 @@ def test_a_run_may_start_from_the_best_of_another(whole: Path, corpus: str, tmp_
     assert result["figures"] == read_result(whole)["figures"]
 
 
-def test_dynamic_evaluation_and_cache_stand_in_columns_of_their_own(corpus: str, tmp_path: Path) -> None:
-    changes = {"evaluate.dynamic": True, "evaluate.cache": True, "train.epochs": 1, "evaluate.sample": 5}
-    figures = train.run(tiny(corpus, **changes), str(tmp_path))["figures"]
+ADAPTING = {"evaluate.dynamic": True, "evaluate.cache": True, "train.epochs": 1, "evaluate.sample": 5}
+
+
+@pytest.fixture(scope="module")
+def adapted(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with dynamic and cache evaluation at its end, that nothing stopped."""
+    workdir = tmp_path_factory.mktemp("adapted")
+    figures = train.run(tiny(corpus, **ADAPTING), str(workdir))["figures"]
+    assert figures == read_result(workdir)["figures"]
+    return workdir
+
+
+def test_a_run_stopped_or_failing_while_it_adapts_is_not_finished(
+    adapted: Path, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """result.json is there once all is in it: what a sweep takes for finished has its dynamic figures too."""
+    job = Job(
+        "member", tiny(corpus, **ADAPTING).to_dict(), str(tmp_path / "run"), "best", str(tmp_path / "c")
+    )
+    real = results._adaptive
+
+    def stopping(*arguments: Any) -> dict:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    def failing(*arguments: Any) -> dict:
+        raise UserError("dynamic evaluation left the finite numbers")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "_adaptive", failing)
+        assert train_member(job) == "failed" and status(job.directory) == "failed"
+        patch.setattr(results, "_adaptive", stopping)
+        with pytest.raises(Interrupted, match="the same command does it again"):
+            train_member(job)
+    assert not (tmp_path / "run/result.json").exists()
+    assert (tmp_path / "run/checkpoints/latest").exists()
+    assert "static test perplexity" in (tmp_path / "run/run.log").read_text()
+    assert train_member(job) == "finished" and status(job.directory) == "finished"
+    assert not (tmp_path / "run/checkpoints/latest").exists()
+    assert read_result(job.directory)["figures"] == read_result(adapted)["figures"]
+
+
+def test_dynamic_evaluation_and_cache_stand_in_columns_of_their_own(adapted: Path) -> None:
+    figures = read_result(adapted)["figures"]
     assert set(figures) == {"static", "dynamic", "cache"}
     for column in figures.values():
         assert all(math.isfinite(column[split]["perplexity"]) for split in ("valid", "test"))
     assert figures["static"]["test"]["nats"] != figures["cache"]["test"]["nats"]
-    assert json.loads((tmp_path / "result.json").read_text())["figures"] == figures
 
 
 @pytest.mark.parametrize("field, value", [("task.eval_window", 5), ("task.eval_window", 500)])

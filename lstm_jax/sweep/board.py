@@ -132,9 +132,12 @@ class Board:
             self._slots = max(self._slots, len(self._active))
 
     def ended(self, name: str, state: str) -> None:
-        """A member is finished or has failed."""
+        """A member is finished or has failed, or is left "unfinished" to another process that writes it."""
         with self._lock:
             since, before = self._active.pop(name, (self._clock(), 0.0))
+            if state == "unfinished":
+                self._say(f"{name}: left to another process, which is writing it")
+                return
             if before < 1:
                 self._took[name] = (self._clock() - since) / (1 - before)
             found = self._count(name, state)

@@ -8,30 +8,44 @@
 
 import datetime
 import json
+import logging
 import os
 import re
 import shlex
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.provenance import commit_of, versions
 from lstm_jax.registry import check_name
-from lstm_jax.run_directory import RunPaths, config_differences, write_json
+from lstm_jax.run_directory import RunDirectory, RunPaths, config_differences, write_json
 from lstm_jax.sweep.define import Sweep
 
-__all__ = ["KEEP", "SweepPaths", "drop_checkpoints", "read_failure", "record_failure", "status"]
+__all__ = [
+    "KEEP",
+    "SweepPaths",
+    "drop_checkpoints",
+    "read_failure",
+    "record_failure",
+    "status",
+    "still_in_use",
+]
+
+_log = logging.getLogger(__name__)
 
 MAY_CHANGE = r"train\.(keep|tensorboard|steps_per_call)|task\.data_dir"
 """Fields of the base config that may differ when a sweep goes on: they change no figure."""
 KEEP = ("best", "all", "none")
 """Which checkpoints of a finished member stay."""
 FORMAT = 1
+LOOK = 0.2
+"""Seconds between looks at a directory that another process writes."""
 
 
 class SweepPaths:
@@ -68,12 +82,19 @@ class SweepPaths:
                 f"{self.record} cannot be read ({error}): put back a copy, or choose another workdir"
             ) from error
 
-    def guard(self, sweep: Sweep, config_file: str = "") -> None:
+    def guard(self, sweep: Sweep, config_file: str = "", keep: str = "all") -> None:
         """Stores what a new sweep is, or checks that one that goes on is the same; members may be added.
+
+        What a member is to keep (`drop_checkpoints`) is as it was when it was last in training: of a member
+        that is finished by now the old word stands, of the others `keep` is stored. Checkpoints that a
+        finished member has against that, as when a kill came between its result and their end, go.
 
         Raises:
           UserError: the directory holds another sweep, or a run; the difference is named.
         """
+        old = self.read() if self.record.exists() else {"members": []}
+        kept = {member["name"]: member.get("keep", "all") for member in old["members"]}
+        finished = {m.name for m in sweep.members if status(self.member(m.name)) == "finished"}
         record = {
             "format": FORMAT,
             "config_file": config_file,
@@ -83,20 +104,28 @@ class SweepPaths:
             "baseline": sweep.baseline,
             "command": shlex.join(["python", *sys.argv]),
             "members": [
-                {"name": m.name, "seed": m.seed, "labels": m.labels, "overrides": m.overrides}
+                {
+                    "name": m.name,
+                    "seed": m.seed,
+                    "labels": m.labels,
+                    "overrides": m.overrides,
+                    "keep": kept.get(m.name, "all") if m.name in finished else keep,
+                }
                 for m in sweep.members
             ],
             "base": sweep.base.to_dict(),
         }
         plain = json.loads(json.dumps(record))
         if self.record.exists():
-            _check_same(self.root, self.read(), plain)
+            _check_same(self.root, old, plain)
         elif RunPaths(self.root).config.exists():
             raise UserError(
                 f"{self.root} is the directory of a run, not of a sweep: choose another --workdir"
             )
         self.members.mkdir(parents=True, exist_ok=True)
         write_json(self.record, plain | _origin())
+        for name in finished:
+            drop_checkpoints(self.member(name), kept.get(name, "all"))
 
 
 def _origin() -> dict[str, Any]:
@@ -144,6 +173,39 @@ def status(directory: str | os.PathLike[str]) -> str:
     if (paths.root / "failure.json").exists():
         return "failed"
     return "unfinished" if paths.config.exists() else "new"
+
+
+def still_in_use(directories: Sequence[Path], seconds: float) -> list[Path]:
+    """Those of the runs that another process is writing, once it had so many seconds to end.
+
+    A sweep that is killed leaves its workers behind: they see that it is gone, save at the end of the
+    compiled call that they are in, and stop.
+    """
+    until, said, busy = time.monotonic() + seconds, False, list(directories)
+    while busy := [directory for directory in busy if _in_use(directory)]:
+        if time.monotonic() >= until:
+            break
+        if not said:
+            _log.info(
+                "%d member(s) are in the hands of another process, as after a kill: waiting up to %g s for "
+                "it to save and stop",
+                len(busy), seconds,
+            )  # fmt: skip
+            said = True
+        time.sleep(LOOK)
+    return busy
+
+
+def _in_use(directory: Path) -> bool:
+    if not directory.exists():
+        return False
+    try:
+        RunDirectory(directory).close()
+    except DirectoryInUse:
+        return True
+    except UserError:  # training meets it again, and says so of the member
+        return False
+    return False
 
 
 def record_failure(directory: str | os.PathLike[str], error: BaseException | str) -> None:

@@ -1,11 +1,12 @@
 """How fast members are trained one at a time, and how fast together: measured, a few steps of each.
 
 `python -m lstm_jax.sweep.measure CORES` measures in a process of its own what comes in on its standard
-input, a pickled list of units of jobs, and prints for each the windows a second that all its members together
-do. It writes nothing but the programs that it compiles, which the training then finds.
+input, a pickled list of units of jobs, and prints what `first_measured` gives for them. It writes nothing but
+the programs that it compiles, which the training then finds.
 """
 
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -17,41 +18,89 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from lstm_jax.errors import UserError
+from lstm_jax.interrupts import Interrupted
 from lstm_jax.sweep.member import Job, share_compiles
 from lstm_jax.sweep.processes import own_environment
 
-__all__ = ["Pace", "choose_faster", "measured"]
+__all__ = ["Pace", "choose_faster", "first_measured", "measured"]
 
 WINDOWS = 10
 """Windows of the shortest measured call, and of its warm-up."""
 SECONDS = 1.0
 """What a measured call should take at least."""
+TRIES = 4
+"""Members, or parts of a group, that are tried before none is measured."""
 
 
 def measured(jobs: Sequence[Job]) -> float:
     """Windows a second, of all the jobs' runs together, from their first states on; saves nothing.
 
+    The learning rate is 0 meanwhile: nothing moves, so that a run which will diverge can be measured too.
+
     Raises:
-      UserError: as `train.run_together`.
+      UserError: as `train.run_together`; numbers that are not finite from the start on.
     """
     import jax
 
-    from lstm_jax import crew
+    from lstm_jax import crew, optim
 
     share_compiles(jobs[0].compiled)
     configs = [ConfigDict(job.config) for job in jobs]
-    team = crew.assemble(configs, *crew.prepare(configs))
-    which, states, windows = range(len(jobs)), team.fresh, WINDOWS
-    states, sums = team.advance(which, states, windows)
-    jax.block_until_ready(sums)
-    while True:
-        began = time.perf_counter()
+    team = crew.assemble(configs, *crew.prepare(configs), fewer_devices=True)
+    which, most = range(len(jobs)), configs[0].train.steps_per_call
+    states = [s.replace(opt_state=optim.set_learning_rate(s.opt_state, 0.0)) for s in team.fresh]
+
+    def timed(windows: int) -> float:
+        nonlocal states
+        began, before = time.perf_counter(), int(states[0].step)
         states, sums = team.advance(which, states, windows)
         jax.block_until_ready(sums)
         seconds = time.perf_counter() - began
-        if seconds >= SECONDS or windows >= configs[0].train.steps_per_call:
+        # The loop ends where the numbers of all are not finite: what it then did is no measure.
+        if int(states[0].step) - before < windows:
+            raise UserError(f"the loss or its gradient is not finite at step {int(states[0].bad_step)}")
+        return seconds
+
+    windows = WINDOWS
+    timed(windows)
+    while True:
+        seconds = timed(windows)
+        if seconds >= SECONDS or windows >= most:
             return windows * len(jobs) / seconds
-        windows = min(max(2 * windows, int(windows * SECONDS / seconds) + 1), configs[0].train.steps_per_call)
+        windows = min(max(2 * windows, int(windows * SECONDS / seconds) + 1), most)
+
+
+def first_measured(units: Sequence[Sequence[Job]]) -> tuple[float, int, str]:
+    """What `measured` gives for the first of the units that can be measured.
+
+    Returns:
+      The windows a second; the members of that unit; why the one before it could not be, "" for the first.
+
+    Raises:
+      UserError: none of them can be measured, whatever the reason: a config, numbers, memory.
+    """
+    reason = ""
+    for unit in units:
+        try:
+            return measured(unit), len(unit), reason
+        except Interrupted:
+            raise
+        except Exception as error:
+            reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        gc.collect()  # what did not fit must not stand in the way of what may
+    raise UserError(f"the members cannot be measured: {reason}")
+
+
+def _ones(unit: Sequence[Job]) -> list[list[Job]]:
+    """Some members of the unit, from all along it, each by itself."""
+    return [[job] for job in unit[:: -(-len(unit) // TRIES)]]
+
+
+def _parts(unit: Sequence[Job]) -> list[list[Job]]:
+    """The unit, its halves, and the first quarter, as far as these are several members."""
+    half, quarter = len(unit) // 2, len(unit) // 4
+    parts = [list(unit), list(unit[:half]), list(unit[half:]), list(unit[:quarter])]
+    return [part for part in parts if len(part) > 1]
 
 
 class Pace:
@@ -61,37 +110,44 @@ class Pace:
       apart: windows a second, all workers together, each training one member at a time.
       together: the same where each trains its share of a group at once.
       members: members of that group in one worker.
+      reason: why they are fewer than were to be measured; "" where they are not.
     """
 
-    def __init__(self, apart: float, together: float, members: int):
-        self.apart, self.together, self.members = apart, together, members
+    def __init__(self, apart: float, together: float, members: int, reason: str = ""):
+        self.apart, self.together, self.members, self.reason = apart, together, members, reason
 
     def __str__(self) -> str:
+        more = f", for more cannot be measured: {self.reason}" if self.reason else ""
         return (
             f"measured {self.apart:.4g} windows/s one member at a time, {self.together:.4g} with "
-            f"{self.members} together"
+            f"{self.members} together{more}"
         )
 
 
 def choose_faster(units: Sequence[Sequence[Job]], cores: Sequence[Sequence[int]]) -> Pace:
     """Measures one member at a time against the first unit together, in as many processes as will train.
 
+    A member that cannot be measured makes place for another, a group for a part of it.
+
     Args:
       units: the shares of the largest group, one a worker, at least one; the workers measure side by side.
       cores: of each worker; none: this process is the worker, for only it may hold the accelerator.
 
     Raises:
-      UserError: the members cannot be trained.
+      UserError: none of those that were tried can be measured.
     """
     if len(cores) <= 1:
-        return Pace(measured(units[0][:1]), measured(units[0]), len(units[0]))
-    apart = _side_by_side([[unit[:1]] for unit in units], cores)
-    together = _side_by_side([[unit] for unit in units], cores)
-    return Pace(apart, together, len(units[0]))
+        apart, *_ = first_measured(_ones(units[0]))
+        return Pace(apart, *first_measured(_parts(units[0])))
+    apart, *_ = _side_by_side([_ones(unit) for unit in units], cores)
+    # A worker's share of a small group may be one member.
+    return Pace(apart, *_side_by_side([_parts(unit) or [list(unit)] for unit in units], cores))
 
 
-def _side_by_side(plans: Sequence[Sequence[Sequence[Job]]], cores: Sequence[Sequence[int]]) -> float:
-    """The sum over processes of what each measures at the same time as the others."""
+def _side_by_side(
+    plans: Sequence[Sequence[Sequence[Job]]], cores: Sequence[Sequence[int]]
+) -> tuple[float, int, str]:
+    """`first_measured` in a process for each plan, at the same time: the sum of the rates, the least unit."""
     running = []
     for plan, own in zip(plans, cores, strict=False):
         process = subprocess.Popen(
@@ -107,21 +163,22 @@ def _side_by_side(plans: Sequence[Sequence[Sequence[Job]]], cores: Sequence[Sequ
             process.stdin.close()
         process.stdin = None
         running.append(process)
-    total = 0.0
+    found = []
     try:
         for process in running:
             out, error = process.communicate()
             if process.returncode:
-                lines = error.decode(errors="replace").strip().splitlines()
-                raise UserError(
-                    f"the members cannot be measured: {lines[-1] if lines else 'no reason given'}"
-                )
-            total += sum(json.loads(out))
+                lines = error.decode(errors="replace").strip().splitlines() or ["no reason given"]
+                status = "" if process.returncode == 1 else f"status {process.returncode}: "
+                raise UserError(f"{status}{lines[-1]}")
+            found.append(json.loads(out))
     finally:
         for process in running:
             process.kill()
-            process.wait()
-    return total
+            with process:  # closes its pipes, and waits for it
+                pass
+    rates, members, reasons = zip(*found, strict=True)
+    return sum(rates), min(members), next(filter(None, reasons), "")
 
 
 def main(cores: str) -> int:
@@ -135,7 +192,7 @@ def main(cores: str) -> int:
     quiet_libraries()
     plan = pickle.load(sys.stdin.buffer)
     try:
-        json.dump([measured(unit) for unit in plan], out)
+        json.dump(first_measured(plan), out)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.interrupts import Interrupted, Stopped
-from lstm_jax.sweep.directory import drop_checkpoints, record_failure
+from lstm_jax.sweep.directory import drop_checkpoints, record_failure, status
 
 __all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "train_members"]
 
 _log = logging.getLogger(__name__)
 
 Report = Callable[[str, str], None]
-"""Called with the name of a member and its status, "finished" or "failed", when it has ended."""
+"""Called with the name of a member and its status when it has ended: "finished" or "failed", or "unfinished"
+where another process has it in hand."""
 PATIENCE = 30.0
 """Least seconds between the saves of members that are trained together: each save is one a member."""
 
@@ -107,6 +108,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
 
     Raises:
       Interrupted: as `train.run`; what was done is saved.
+      DirectoryInUse: another process is writing the run, which is no failure of the member.
       UserError: not even the failure could be written.
     """
     from lstm_jax import train
@@ -114,14 +116,14 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     share_compiles(job.compiled)
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    status = "finished"
+    ending = "finished"
     with _into(directory / "run.log"):
         try:
-            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation)
-        except Interrupted:
+            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation, fewer_devices=True)
+        except (Interrupted, DirectoryInUse):
             raise
         except Stopped:
-            status = "stopped"
+            ending = "stopped"
         except Exception as error:
             if not isinstance(error, UserError):
                 _log.exception("%s failed", job.name)
@@ -132,11 +134,11 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
             gc.collect()  # the compiled programs of this run hang in cycles
     (directory / "failure.json").unlink(missing_ok=True)
     drop_checkpoints(directory, job.keep)
-    return status
+    return ending
 
 
 def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
-    """Trains the members of one `crew.signature` at once, or goes on with them.
+    """Trains the members of one `crew.signature` at once, or goes on with them; what is finished stays so.
 
     Where that cannot be done (one of them has a bad config, or they do not fit into memory) it is tried with
     each half of them, in the end with each by itself; one whose numbers are not finite stops no other.
@@ -147,10 +149,22 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
       member_devices: see `crew.together`.
 
     Raises:
-      Interrupted, UserError: as `train_member`.
+      Interrupted: as `train_member`.
+      UserError: not even a failure could be written.
     """
+    for job in jobs:  # one that another life of this process has finished has lost its checkpoints
+        if status(job.directory) == "finished":
+            drop_checkpoints(job.directory, job.keep)
+            report(job.name, "finished")
+    jobs = [job for job in jobs if status(job.directory) != "finished"]
+    if not jobs:
+        return
     if len(jobs) == 1:
-        report(jobs[0].name, train_member(jobs[0]))
+        try:
+            ending = train_member(jobs[0])
+        except DirectoryInUse:
+            ending = "unfinished"
+        report(jobs[0].name, ending)
         return
     from lstm_jax import train
 
@@ -167,17 +181,19 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
                 print(f"error: {outcome}")
         else:
             (Path(job.directory) / "failure.json").unlink(missing_ok=True)
+            drop_checkpoints(job.directory, job.keep)  # now: the others may be stopped yet
         reported.add(job.name)
         report(job.name, "failed" if isinstance(outcome, Exception) else "finished")
 
     reason = ""
     try:
-        outcomes = train.run_together(
+        train.run_together(
             [ConfigDict(job.config) for job in jobs],
             [job.directory for job in jobs],
             asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
             ended=ended,
             member_devices=member_devices,
+            fewer_devices=True,
             patience=PATIENCE,
         )
     except Interrupted:
@@ -187,9 +203,6 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
     finally:
         gc.collect()
     if not reason:
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
-                drop_checkpoints(job.directory, job.keep)
         return
     left = [job for job in jobs if job.name not in reported]
     _log.warning("%d members cannot be trained together: %s; trying half of them", len(left), reason[:300])

@@ -3,14 +3,15 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from lstm_jax.errors import UserError
+from lstm_jax.errors import DirectoryInUse, UserError
 from lstm_jax.registry import check_name, lookup
 from lstm_jax.run_directory import RunDirectory
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import Sweep
-from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status
+from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status, still_in_use
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
 from lstm_jax.sweep.metric import check_metric
@@ -111,13 +112,12 @@ MODES: dict[str, Mode] = {
 def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Job]]]:
     """What `how` comes to for these jobs, and the units to train. "auto" measures where there is a choice.
 
+    What cannot be measured is trained member by member: there each meets its own fate.
+
     Args:
       jobs: what is left to train.
       how: as asked; its workers are not read.
       asked: worker processes asked for, 0: as many as the mode wants.
-
-    Raises:
-      UserError: the members cannot be trained.
     """
     if how.mode != "auto":
         mode = MODES[how.mode]
@@ -138,7 +138,12 @@ def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Jo
     most = how.together or MOST
     shares = share_out([largest], workers, most)[:workers]
     every = cores()
-    pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+    try:
+        pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+    except UserError as error:
+        return how._replace(mode=alone, why=f"auto: without a measurement, {error}"), apart(jobs)
+    if pace.members < min(map(len, shares)):  # more do not fit, or cannot be trained together
+        most = pace.members
     at_once = pace.together > pace.apart
     units = share_out(groups, workers, most) if at_once else apart(jobs)
     return how._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), units
@@ -151,6 +156,8 @@ def _windows(job: Job) -> int:
 
 WORTH_MEASURING = 5_000
 """Windows of a group in all under which "auto" does not measure: two compiles would take longer."""
+WAIT = 60.0
+"""Seconds that members in the hands of another process are waited for, see `directory.still_in_use`."""
 
 
 def run(
@@ -172,7 +179,8 @@ def run(
 
     A member that has a result.json is left as it is. One that was begun goes on from its checkpoint. One
     that failed by its config or its numbers (a UserError: a loss that is not finite) is left alone unless
-    `retry`; one that failed otherwise is tried again.
+    `retry`; one that failed otherwise is tried again. One that another process is writing, as the workers of
+    a sweep that was killed do for a moment, is waited for.
 
     Args:
       sweep: what to train.
@@ -189,8 +197,8 @@ def run(
       config_file: for the record.
 
     Raises:
-      UserError: bad arguments; the runs will not have the metric; the directory is in use, or
-        holds another sweep.
+      DirectoryInUse: the directory is in use, or, when all else is done, members are still.
+      UserError: bad arguments; the runs will not have the metric; the directory holds another sweep.
       Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     check_name(keep, KEEP, "value of --keep:")
@@ -209,19 +217,26 @@ def run(
     check_metric(sweep)
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
-        paths.guard(sweep, config_file)
-        todo = []
-        for member in sweep.members:
-            where = paths.member(member.name)
-            state = status(where)
-            failure = read_failure(where) or {}
-            if state == "finished" or (
-                state == "failed" and not retry and failure.get("kind") == UserError.__name__
-            ):
-                continue
-            todo.append(Job(member.name, member.config.to_dict(), str(where), keep, str(paths.compiled)))
-        if todo:
-            with stoppable():
+        paths.guard(sweep, config_file, keep)
+        with stoppable():
+            wheres = {member.name: paths.member(member.name) for member in sweep.members}
+
+            def due() -> list[Job]:
+                return [
+                    Job(
+                        member.name,
+                        member.config.to_dict(),
+                        str(wheres[member.name]),
+                        keep,
+                        str(paths.compiled),
+                    )
+                    for member in sweep.members
+                    if _to_train(wheres[member.name], retry)
+                ]
+
+            busy = still_in_use([wheres[job.name] for job in due()], WAIT)
+            todo = [job for job in due() if wheres[job.name] not in busy]  # some may be finished by now
+            if todo:
                 asked = How(
                     mode, together=together or 0, member_devices=member_devices,
                     address=address, task_cpus=task_cpus, task_gpus=task_gpus,
@@ -234,13 +249,27 @@ def run(
                 )  # fmt: skip
                 with Board(paths, sweep.members, sweep.metric) as board:
                     lookup(MODES, how.mode, "sweep mode").train(units, how, board)
-        states = {member.name: status(paths.member(member.name)) for member in sweep.members}
+        states = {name: status(where) for name, where in wheres.items()}
+        left = [name for name, state in states.items() if state in ("unfinished", "new")]
+        if left:
+            raise DirectoryInUse(
+                f"{len(left)} member(s) are being written by another process, {left[0]} for one; the others "
+                "are done: wait for it or stop it, then the same command goes on with them"
+            )
         failed = {
             name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
             for name, state in states.items()
             if state == "failed"
         }
         return Outcome([name for name, state in states.items() if state == "finished"], failed)
+
+
+def _to_train(where: Path, retry: bool) -> bool:
+    """Whether the member is neither finished nor failed for good."""
+    state = status(where)
+    if state == "failed" and not retry:
+        return (read_failure(where) or {}).get("kind") != UserError.__name__
+    return state != "finished"
 
 
 def _in_units(units: Sequence[Sequence[Job]]) -> str:

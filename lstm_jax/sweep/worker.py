@@ -5,27 +5,62 @@ them its name and status when it has ended. When the input ends, as it does when
 killed, the run in hand saves and stops.
 """
 
+import contextlib
 import os
 import pickle
 import queue
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["main"]
 
 
-def _read(jobs: "queue.Queue[Any]", busy: threading.Event) -> None:
-    """Puts what comes in into `jobs`; None at its end."""
+def _read(source: BinaryIO, jobs: "queue.Queue[Any]", busy: threading.Event, ended: threading.Event) -> None:
+    """Puts what comes in into `jobs`; None at its end, which stops what is in hand."""
     while True:
         try:
-            jobs.put(pickle.load(sys.stdin.buffer))
+            jobs.put(pickle.load(source))
         except (EOFError, OSError, pickle.UnpicklingError):
+            ended.set()  # before the look at `busy`, which is set before the look at this one
             jobs.put(None)
             if busy.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
             return
+
+
+def work(source: BinaryIO, replies: BinaryIO) -> int:
+    """Trains the units that come in from `source` until it ends; returns the exit status.
+
+    Args:
+      source: pickled lists of jobs.
+      replies: gets a pickled (name, status) for each job that has ended.
+    """
+    from lstm_jax.interrupts import Interrupted
+    from lstm_jax.sweep.member import stoppable, train_members
+
+    jobs: queue.Queue[Any] = queue.Queue()
+    busy, ended = threading.Event(), threading.Event()
+
+    def report(name: str, status: str) -> None:
+        # Without a parent nobody hears; the end of the input stops the training.
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump((name, status), replies)
+            replies.flush()
+
+    try:
+        with stoppable():
+            threading.Thread(target=_read, args=(source, jobs, busy, ended), daemon=True).start()
+            while (unit := jobs.get()) is not None:
+                busy.set()
+                if ended.is_set():
+                    break
+                train_members(unit, report)
+                busy.clear()
+    except Interrupted as stop:
+        return 128 + stop.signum
+    return 0
 
 
 def main(cores: str) -> int:
@@ -37,33 +72,13 @@ def main(cores: str) -> int:
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     # What libraries print must not come between the pickles.
-    replies = os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
 
-    from lstm_jax.interrupts import Interrupted
     from lstm_jax.quiet import quiet_libraries
-    from lstm_jax.sweep.member import stoppable, train_members
 
     quiet_libraries()
-    jobs: queue.Queue[Any] = queue.Queue()
-    busy = threading.Event()
-
-    def report(name: str, status: str) -> None:
-        pickle.dump((name, status), replies)
-        replies.flush()
-
-    try:
-        with stoppable():
-            threading.Thread(target=_read, args=(jobs, busy), daemon=True).start()
-            while (unit := jobs.get()) is not None:
-                busy.set()
-                train_members(unit, report)
-                busy.clear()
-    except Interrupted as stop:
-        return 128 + stop.signum
-    except BrokenPipeError:
-        return 1
-    return 0
+    return work(sys.stdin.buffer, replies)
 
 
 if __name__ == "__main__":

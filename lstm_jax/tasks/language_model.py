@@ -147,7 +147,13 @@ def from_corpus(
 
 
 def _device_arrays(streams: Mapping[str, np.ndarray], plan: Plan) -> dict[str, Array]:
-    arrays = {**streams, "start": plan.start, "length": plan.length, "bucket": plan.bucket}
+    """The streams and the plan as arrays. Random plans are filled up to a power of two: how many windows
+    there are depends on the seed, and runs of other seeds are to share a compiled program.
+    """
+    size = len(plan.start)
+    room = (1 << (size - 1).bit_length()) - size if plan.ragged else 0
+    steps = {"start": plan.start, "length": plan.length, "bucket": plan.bucket}
+    arrays = {**streams, **{name: np.pad(array, (0, room), "wrap") for name, array in steps.items()}}
     return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
