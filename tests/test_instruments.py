@@ -90,6 +90,17 @@ def test_leaves_figures_with_named_axes_and_numbers(name, kind, text_run, recall
     json.dumps(instruments.plain(reading.values), allow_nan=False)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_reads_every_split_of_a_memory_task(name, split, recall_runs):
+    run = predict.Run(recall_runs["lstm"])
+    if INSTRUMENTS[name].misfit(run):
+        pytest.skip(f"does not fit: {INSTRUMENTS[name].misfit(run)}")
+    options = Options(tokens=40, max_lag=5, lengths=(3,), split=split)
+    reading = INSTRUMENTS[name].measure(run, options, lambda *_: None)
+    assert reading.figures and reading.values.get("split", split) == split
+
+
 def test_take_writes_whole_files_and_what_they_are_of(text_run, tmp_path):
     run = predict.Run(text_run)
     written = instruments.take(

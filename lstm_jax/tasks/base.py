@@ -122,3 +122,7 @@ class Task(NamedTuple):
     solved: tuple[Criterion, ...] = ()
     corpus: Corpus | None = None
     encoder: Encoder | None = None
+
+    def pass_steps(self, split: str) -> int:
+        """Number of steps of one pass over a split; of "train", of its first epoch."""
+        return int(self.epoch_ends[0]) if split == "train" else self.steps[split]
