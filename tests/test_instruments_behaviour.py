@@ -148,6 +148,23 @@ def test_recall_of_the_sequences_of_the_first_epoch(tmp_path):
     np.testing.assert_allclose(found["figures"]["4"]["accuracy"], np.mean(right), rtol=1e-5)
 
 
+def test_recall_where_the_trained_length_is_0(tmp_path):
+    pytest.importorskip("sklearn")
+    run = run_of(tmp_path, name="pixels", length=0, batch=419, eval_batch=180)
+    assert list(taken(run, "recall")["figures"]) == ["0", "10", "20", "50", "100"]
+    for split in ("train", "test"):
+        assert list(taken(run, "recall", split=split, lengths=(8, 16))["figures"]) == ["0", "8", "16"]
+
+
+def test_recall_by_a_criterion_that_goes_with_the_length(tmp_path):
+    run = run_of(tmp_path, name="copying", length=5, items=2, eval_batch=8, eval_steps=1)
+    found = taken(run, "recall", lengths=(2, 9))
+    assert found["metric"] == "nats" and list(found["solved_at"]) == ["2", "5", "9"]
+    for length, bound in found["solved_at"].items():
+        np.testing.assert_allclose(bound, 0.1 * found["chance"][length]["nats"], rtol=1e-5)
+    assert len(set(found["solved_at"].values())) == 3
+
+
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_ablation_reads_whole_texts_whatever_their_batch_s_length(split, tmp_path):
     """Of the static lengths, the first batch of training has one by the draw: here not the shortest."""
