@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from lstm_jax.cells import NO_FORGET_BIAS
 from lstm_jax.cells.spec import split_outside_parentheses
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name
@@ -106,7 +107,8 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
 
     Raises:
       UserError: an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
-        distribution, two members that are the same, or a baseline that is none of the variants.
+        distribution, two members that are the same (a forget bias makes no difference to a cell that has
+        none), or a baseline that is none of the variants.
     """
     for part in definition:
         check_name(part, PARTS, "part of a sweep")
@@ -131,11 +133,15 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     random = set(definition.get("random", {}))
     for choices in itertools.product(*axes):
         member = _member(base, choices, short)
-        same = json.dumps(member.config.to_dict(), sort_keys=True, default=str)
+        read, cell = member.config.to_dict(), member.config.model.cell.name
+        if cell in NO_FORGET_BIAS:
+            del read["model"]["cell"]["forget_bias"], read["model"]["cell"]["forget_bias_trainable"]
+        same = json.dumps(read, sort_keys=True, default=str)
         if same in seen and random & set(swept):
             continue  # drawn twice
         if same in seen:
-            raise UserError(f"the sweep has the same run twice: {seen[same]} and {member.name}")
+            why = f"; the cell {cell!r} has no forget bias" if cell in NO_FORGET_BIAS else ""
+            raise UserError(f"the sweep has the same run twice: {seen[same]} and {member.name}{why}")
         seen[same] = member.name
         members.append(member)
     names = [member.name for member in members]
