@@ -55,6 +55,7 @@ def _language_model() -> ConfigDict:
                     name="lstm",  # a name of lstm_jax.cells.CELLS
                     # number | one number a layer "0,1" | chrono(T_max) | uniform | timescale(T)
                     # | timescale(inverse_gamma, alpha, scale) | powerlaw | "": the cell's own default
+                    # Cells without one (cells.NO_FORGET_BIAS: gru, lstm_1997, ...) do not read it.
                     forget_bias="1",
                     forget_bias_trainable=True,
                     init="lecun",  # lecun (input lecun_normal, recurrent orthogonal) | torch | uniform(a)

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_jax import models
 from lstm_jax.analysis import ablation
+from lstm_jax.cells import CELLS
 from lstm_jax.errors import UserError
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch
@@ -104,6 +105,24 @@ def test_an_h_that_is_not_the_output_is_refused():
         ablation.ablate(model, params, scores.nats, window())
     found = ablation.ablate(model, params, scores.nats, window(), field="s")
     assert (np.abs(found.effect) > 1e-6).any()
+
+
+def test_a_memory_of_several_fields_is_refused():
+    """The sLSTM's is c / n, and both are scaled by exp(-m)."""
+    model, params = make("slstm", hidden=(4,))
+    for field in ("c", "n", "m"):
+        with pytest.raises(UserError, match=rf"'slstm' .* '{field}' by itself means nothing: allowed: h"):
+            ablation.ablate(model, params, scores.nats, window(), field=field)
+    found = ablation.ablate(model, params, scores.nats, window(), units=2)
+    assert (np.abs(found.effect) > 1e-6).all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_c_of_every_other_cell_can_be_held(name):
+    model, params = make(name, hidden=(4,))
+    if name == "slstm" or not hasattr(model.carry(params, B)[0], "c"):
+        pytest.skip("no c that is its memory")
+    assert ablation.widths(model, params, window().inputs, "c") == (4,)
 
 
 @pytest.mark.parametrize("cell", ["gru", "elman", "peephole"])

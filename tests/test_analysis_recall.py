@@ -40,6 +40,27 @@ def test_figure_draws_every_seed_the_band_and_chance(tmp_path):
     figure.savefig(tmp_path / "x.png")
 
 
+def test_a_length_of_0_is_drawn_on_a_linear_axis(tmp_path):
+    few, many = (
+        recall.figure({"lstm": recall.recall({n: FOUND[10] for n in lengths}, "accuracy", 0.1)}, trained=0)
+        for lengths in ((0, 8, 16), (2, 8, 16))
+    )
+    assert few.axes[0].get_xscale() == "linear" and few.axes[0].get_xticks().tolist() == [0, 8, 16]
+    assert many.axes[0].get_xscale() == "log"
+    few.savefig(tmp_path / "x.png")
+
+
+def test_a_criterion_that_differs_by_length_is_a_line(tmp_path):
+    curve = {"lstm": recall.recall(FOUND, "nats", 2.0)}
+    figure = recall.figure(curve, metric="nats", bound={100: 0.2, 10: 0.5})
+    (axes,) = figure.axes
+    assert [[10, 0.5], [100, 0.2]] in [np.asarray(line.get_xydata()).tolist() for line in axes.get_lines()]
+    assert "solved" in axes.get_legend_handles_labels()[1] and not axes.texts
+    figure.savefig(tmp_path / "x.png")
+    (axes,) = recall.figure(curve, metric="nats", bound={10: 0.5, 100: 0.5}).axes
+    assert [text.get_text() for text in axes.texts] == ["solved: 0.5"]
+
+
 def test_chance_levels_that_differ_are_all_drawn():
     curves = {
         "a": recall.recall(FOUND, "nats", {10: 2.0, 100: 3.0}),

@@ -363,6 +363,19 @@ def test_chance_is_what_the_best_predictor_without_input_measures(make):
         )
 
 
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_number_of_the_wrong_kind_is_told(name):
+    """A half, or a truth value, where a whole number is asked for; what is not finite anywhere."""
+    own = {option: value for option, value in arguments(name).items() if not isinstance(value, str | bool)}
+    assert own
+    for option, value in own.items():
+        whole = isinstance(value, int)
+        for wrong in (value + 0.5, float(value), True) if whole else (math.nan, math.inf, -math.inf):
+            kind = "a whole number" if whole else "a finite number"
+            with pytest.raises(UserError, match=f"task.{option}={wrong} is not possible: it must be {kind}"):
+                make_task(name, epochs=1, seed=0, **{option: wrong})
+
+
 def test_impossible_sizes_are_told(case):
     name, options = case
     for changed in (dict(batch=0), dict(eval_steps=0), dict(epochs=0)):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import TEXTS, write_label_run, write_recall_run, write_run, write_text_run
+from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run, write_text_run
 
 from lstm_jax import instruments, predict
 from lstm_jax.errors import UserError
@@ -107,6 +107,17 @@ def test_leaves_figures_with_named_axes_and_numbers(name, kind, text_run, recall
     json.dumps(instruments.plain(reading.values), allow_nan=False)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_reads_every_split_of_a_memory_task(name, split, recall_runs):
+    run = predict.Run(recall_runs["lstm"])
+    if INSTRUMENTS[name].misfit(run):
+        pytest.skip(f"does not fit: {INSTRUMENTS[name].misfit(run)}")
+    options = Options(tokens=40, max_lag=5, lengths=(3,), split=split)
+    reading = INSTRUMENTS[name].measure(run, options, lambda *_: None)
+    assert reading.figures and reading.values.get("split", split) == split
+
+
 def test_take_writes_whole_files_and_what_they_are_of(text_run, tmp_path):
     run = predict.Run(text_run)
     written = instruments.take(
@@ -197,6 +208,26 @@ def test_lags_of_a_text_and_of_a_task(text_run, recall_runs):
     two = np.linalg.norm(jax.grad(losses)(params["embedding"][other.inputs]), axis=-1)
     expected = np.concatenate([one, two], axis=1)[::-1].mean(1)
     np.testing.assert_allclose(found["gradient_by_lag"], expected / expected[0], rtol=1e-5)
+
+
+def test_lags_of_a_stream_start_from_what_the_window_before_left(tmp_path):
+    task = {"name": "continual_reber", "length": 6, "window": 7, "batch": 2, "epoch_steps": 2}
+    task |= {"eval_batch": 2, "eval_steps": 3}
+    model = MODEL | {"hidden": [4], "cell": {"name": "lstm", "forget_bias": "3"}}
+    run = predict.Run(write_run(tmp_path / "run", task, model))
+    found = INSTRUMENTS["lags"].measure(run, Options(tokens=42), lambda *_: None).values["trained"]
+    model, params = run.model, run.params
+    carry, norms = model.carry(params, 2), []
+    for step in range(3):
+        batch = run.task.batch(run.task.data, "valid", step, 0)
+
+        def loss(embedded, t, carry=carry, batch=batch):
+            return run.task.loss(model.apply(params, embedded, carry).logits, batch)[t].sum()
+
+        embedded = params["embedding"][batch.inputs]
+        norms += [np.linalg.norm(jax.grad(loss)(embedded, t)[t], axis=-1) for t in range(7)]
+        carry = model.apply(params, embedded, carry).carry
+    np.testing.assert_allclose(found["at_lag_0"], np.mean(norms), rtol=1e-5)
 
 
 # ------------------------------------------------------------------ what does not fit

@@ -37,6 +37,14 @@ class OfText(Untrained):
         return TEXT
 
 
+class OfLabels(Untrained):
+    """A classifier's run."""
+
+    @property
+    def encoder(self):
+        return self.task.encoder
+
+
 def words(count, seed):
     draw = np.random.default_rng(seed)
     lines = [" ".join(f"w{n}" for n in draw.zipf(1.6, 9) % 12) for _ in range(count)]
@@ -127,6 +135,55 @@ def test_recall_by_lengths_of_its_own(tmp_path):
     logits = run.model.apply(run.params, batch.inputs, run.model.carry(run.params, 8)).logits
     right = np.asarray(logits[-1].argmax(-1) == batch.targets[-1])
     assert found["figures"]["4"]["accuracy"] == right.mean()
+
+
+def test_recall_of_the_sequences_of_the_first_epoch(tmp_path):
+    run = run_of(tmp_path, name="delayed_recall", length=4, symbols=3, batch=5, epoch_steps=3)
+    found = taken(run, "recall", split="train", lengths=(2,))
+    task, right = run.task, []
+    for step in range(3):
+        batch = task.batch(task.data, "train", step, 0)
+        logits = run.model.apply(run.params, batch.inputs, run.model.carry(run.params, 5)).logits
+        right.append(np.asarray(logits[-1].argmax(-1) == batch.targets[-1]))
+    np.testing.assert_allclose(found["figures"]["4"]["accuracy"], np.mean(right), rtol=1e-5)
+
+
+def test_recall_where_the_trained_length_is_0(tmp_path):
+    pytest.importorskip("sklearn")
+    run = run_of(tmp_path, name="pixels", length=0, batch=419, eval_batch=180)
+    assert list(taken(run, "recall")["figures"]) == ["0", "10", "20", "50", "100"]
+    for split in ("train", "test"):
+        assert list(taken(run, "recall", split=split, lengths=(8, 16))["figures"]) == ["0", "8", "16"]
+
+
+def test_recall_by_a_criterion_that_goes_with_the_length(tmp_path):
+    run = run_of(tmp_path, name="copying", length=5, items=2, eval_batch=8, eval_steps=1)
+    found = taken(run, "recall", lengths=(2, 9))
+    assert found["metric"] == "nats" and list(found["solved_at"]) == ["2", "5", "9"]
+    for length, bound in found["solved_at"].items():
+        np.testing.assert_allclose(bound, 0.1 * found["chance"][length]["nats"], rtol=1e-5)
+    assert len(set(found["solved_at"].values())) == 3
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_ablation_reads_whole_texts_whatever_their_batch_s_length(split, tmp_path):
+    """Of the static lengths, the first batch of training has one by the draw: here not the shortest."""
+    counts = (1, 4, 7, 10, 10)
+    lines = [f"{label},{'sat ' * count}" for count in counts for label in ("cat", "dog")]
+    for part in ("train", "valid", "test"):
+        text = "\n".join(["label,text", *reversed(lines)])
+        (tmp_path / f"{part}.csv").write_text(text)
+    task = {"source": "files", "data_dir": str(tmp_path), "min_count": 1, "batch": 2, "eval_batch": 2}
+    run = run_of(tmp_path, OfLabels, name="text_classification", **task)
+    bucket = int(run.task.bucket(run.task.data, split, 0))
+    batch = run.task.batch(run.task.data, split, 0, bucket)
+    assert len(run.task.buckets[split]) == 4 and (split != "train" or bucket > 0)
+    found = taken(run, "ablation", split=split, units=1)
+    carry = run.model.carry(run.params, 2)
+    logits = run.model.apply(run.params, batch.inputs, carry, lengths=batch.lengths).logits
+    nats = np.asarray(run.task.loss(logits, batch))[np.asarray(batch.weights) > 0]
+    assert found["steps"] == len(nats) == 2
+    np.testing.assert_allclose(found["intact"], nats.mean(), rtol=1e-5)
 
 
 def test_options_are_checked():

@@ -106,6 +106,12 @@ def test_random_is_reproducible_grows_and_keeps_its_bounds(config):
         assert 2 <= member.config.task.length <= 64
 
 
+def test_a_cell_without_a_forget_bias_stands_beside_those_with_one(config):
+    variants = [{"model.cell.name": "lstm", BIAS: bias} for bias in (0, 1)]
+    found = expand(config, {"list": [*variants, {"model.cell.name": "gru"}], "seeds": 2}).members
+    assert [member.config.model.cell.name for member in found] == ["lstm"] * 4 + ["gru"] * 2
+
+
 def test_a_field_s_draws_do_not_depend_on_the_other_fields():
     spec = {"distribution": "uniform", "low": 0.0, "high": 1.0}
     assert draw("a", spec, 5, 0) == draw("a", spec, 5, 0) != draw("b", spec, 5, 0)
@@ -156,6 +162,15 @@ REFUSED = {
     "no dict": ([{"grid": {}}], "sweep() gives a list"),
     "random of nothing": ({"random": {"count": 2}}, "no field to draw"),
     "text for random's seed": ({"random": {"count": 2, "seed": "x"}}, "has the seed 'x'"),
+    "a forget bias that is not read": (
+        {"grid": {"model.cell.name": ["lstm", "gru"], BIAS: [0, 1]}},
+        "same run twice: name=gru,forget_bias=0,seed=1 and name=gru,forget_bias=1,seed=1; the cell 'gru' has "
+        "no forget bias",
+    ),
+    "nor whether it is trained": (
+        {"grid": {"model.cell.name": ["lstm_1997"], f"{BIAS}_trainable": [True, False]}},
+        "the cell 'lstm_1997' has no forget bias",
+    ),
     "seed in a grid": ({"grid": {"seed": [1]}}, 'by the part "seeds" alone'),
     "no seeds": ({"seeds": 0}, "give their number"),
     "text for seeds": ({"seeds": "3"}, "give their number"),

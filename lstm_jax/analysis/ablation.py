@@ -61,7 +61,9 @@ def hold(cell: Cell, field: str, mask: Array, value: Array) -> Cell:
       value: [H]; may be traced.
 
     Raises:
-      UserError: when run, an "h" that is not the cell's output: held, it would still be seen above.
+      UserError: when run, an "h" that is not the cell's output: held, it would still be seen above; or any
+        field but "h" of a cell whose memory, the "c" of its trace, is not the "c" of its carry (sLSTM: c / n,
+        both scaled by m): the same value of one field is another memory at every step.
     """
 
     def update(params: Params, carry: Carry, z: Tree, r: Tree) -> tuple[Carry, Array, Trace]:
@@ -72,6 +74,11 @@ def hold(cell: Cell, field: str, mask: Array, value: Array) -> Cell:
             raise UserError(
                 f"the output of the cell {cell.name!r} is not its h, which would still be seen above when "
                 f"it is held: allowed: {', '.join(others) or 'nothing'}"
+            )
+        if field != "h" and "c" in trace and trace["c"] is not getattr(new, "c", None):
+            raise UserError(
+                f"the memory of the cell {cell.name!r} is made of several fields of its carry, of which "
+                f"{field!r} by itself means nothing: allowed: h"
             )
         held = jnp.where(mask, value.astype(before.dtype), before)
         trace = {**trace, field: held} if field in trace else trace

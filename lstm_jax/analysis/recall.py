@@ -1,13 +1,14 @@
 """Recall curves: how well trained models do a memory task, against the length of time to be bridged."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
+from lstm_jax.analysis.variants import length_axis
 from lstm_jax.errors import UserError
 
 __all__ = ["Recall", "figure", "recall"]
@@ -81,7 +82,7 @@ def figure(
     unit: str = "",
     length: str = "length (steps)",
     trained: float | None = None,
-    bound: float | None = None,
+    bound: float | Mapping[int, float] | None = None,
     title: str = "",
 ) -> Figure:
     """Median over seeds with its range as a band, a dot a seed, and the chance level.
@@ -92,7 +93,7 @@ def figure(
       unit: of the metric; "" has none.
       length: what the lengths are, for the axis.
       trained: the length of training, marked.
-      bound: of the criterion by which the task counts as solved, marked.
+      bound: of the criterion by which the task counts as solved, marked; one for all lengths or one for each.
       title: above the figure.
     """
     drawing = new_figure(3.7 + 0.15 * len(curves))
@@ -119,28 +120,33 @@ def figure(
                   label=f"{label}{seeds}")  # fmt: skip
         lengths.update(int(n) for n in found.lengths)
     if bound is not None:
-        axes.axhline(bound, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-        axes.annotate(
-            f"solved: {bound:g}", xy=(1, bound), xycoords=("axes fraction", "data"), xytext=(-3, -3),
-            textcoords="offset points", ha="right", va="top", fontsize=8, color=COLOURS["grey"],
-        )  # fmt: skip
+        _mark_solved(axes, bound)
     if trained is not None:
         axes.axvline(trained, color=COLOURS["grey"], linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         axes.annotate(
             f"trained at {trained:g}", xy=(trained, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
             textcoords="offset points", ha="center", fontsize=8, color=COLOURS["grey"],
         )  # fmt: skip
-    ordered = sorted(lengths)
-    if len(ordered) > 1 and ordered[-1] / ordered[0] > 3:
-        axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(ordered))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    length_axis(axes, sorted(lengths), length)
     if metric == "accuracy":
         axes.set_ylim(-0.02, 1.04)
-    axes.set_xlabel(length, fontsize=9)
     axes.set_ylabel(f"{metric.replace('_', ' ')}{f' ({unit})' if unit else ''}", fontsize=9)
     tidy(axes)
     # Below the axes: curves that fall at different lengths leave no corner free.
     drawing.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return drawing
+
+
+def _mark_solved(axes: Axes, bound: float | Mapping[int, float]) -> None:
+    """A named level from side to side, or a line through those of the lengths where they differ."""
+    levels = sorted(bound.items()) if isinstance(bound, Mapping) else [(0, bound)]
+    look: dict[str, Any] = dict(color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    if len({level for _, level in levels}) > 1:
+        axes.plot(*zip(*levels, strict=True), label="solved", **look)
+        return
+    level = levels[0][1]
+    axes.axhline(level, **look)
+    axes.annotate(
+        f"solved: {level:g}", xy=(1, level), xycoords=("axes fraction", "data"), xytext=(-3, -3),
+        textcoords="offset points", ha="right", va="top", fontsize=8, color=COLOURS["grey"],
+    )  # fmt: skip

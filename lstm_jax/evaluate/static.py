@@ -29,7 +29,7 @@ Evaluator = Callable[..., dict[str, float]]
 
 
 def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
-    """Compiles one pass over `split` ("valid" or "test") into a function of the parameters.
+    """Compiles one pass over `split` ("train", "valid" or "test") into a function of the parameters.
 
     The function takes `progress`, called with (windows done, windows in all) after each compiled call;
     it may raise to stop; and `data`, to be read in place of the task's own (the same task of another seed).
@@ -44,7 +44,7 @@ def make_evaluator(task: Task, model: Model, split: str) -> Evaluator:
         totals = _totals(
             functools.partial(run, params, task.data if data is None else data),
             carry,
-            task.steps[split],
+            task.pass_steps(split),
             progress,
         )
         return _figures(task, totals)
@@ -69,7 +69,8 @@ def make_members_evaluator(
         params: Sequence[Params], data: Tree, progress: Progress | None = None
     ) -> list[dict[str, float]]:
         carry = join([model.carry(own, task.batch_sizes[split]) for own in params])
-        totals = _totals(functools.partial(run, join(params), data), carry, task.steps[split], progress)
+        one = functools.partial(run, join(params), data)
+        totals = _totals(one, carry, task.pass_steps(split), progress)
         return [
             _figures(task, {name: (total[k], count[k]) for name, (total, count) in totals.items()})
             for k in range(len(params))

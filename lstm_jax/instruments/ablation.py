@@ -9,7 +9,7 @@ from lstm_jax.analysis.losses import shifted
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.text import split_tokens
-from lstm_jax.instruments.windows import unit_of
+from lstm_jax.instruments.windows import batches, unit_of
 from lstm_jax.predict import Run
 from lstm_jax.tasks.base import Batch
 
@@ -40,7 +40,7 @@ def _text(run: Run, options: Options) -> Batch:
 
 def _sequences(run: Run, options: Options) -> Batch:
     """The first sequences of the split."""
-    batch = run.task.batch(run.task.data, options.split, 0, 0)
+    batch = next(batches(run, options.split))
     steps, rows = batch.inputs.shape[:2]
     kept = max(1, min(rows, options.tokens // steps))
     lengths = None if batch.lengths is None else batch.lengths[:kept]

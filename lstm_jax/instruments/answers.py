@@ -39,7 +39,7 @@ def answers(run: Run, split: str, progress: Progress) -> Answers:
         return outputs.carry, jax.nn.log_softmax(outputs.logits.astype(jnp.float32)), scores.scored(batch)
 
     task = run.task
-    total = int(task.epoch_ends[0]) if split == "train" else task.steps[split]
+    total = task.pass_steps(split)
     carry = run.model.carry(run.params, task.batch_sizes[split])
     found, true = [], []
     for step, batch in enumerate(batches(run, split), 1):

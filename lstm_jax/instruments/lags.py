@@ -1,4 +1,8 @@
-"""How far back a run's loss feels its inputs: gradient norms by lag, trained and at initialisation."""
+"""How far back a run's loss feels its inputs: gradient norms by lag, trained and at initialisation.
+
+Lags end where a window begins. The carry that it begins with is what the window before left, where the task's
+windows follow each other (continual_reber), as in training and evaluation.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,8 +15,10 @@ from lstm_jax.analysis import lags
 from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.windows import batches, kind_of, real_steps, unit_of
+from lstm_jax.models import Outputs
 from lstm_jax.notation import Array, Params
 from lstm_jax.predict import Run
+from lstm_jax.state import from_start
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["LAGS"]
@@ -58,7 +64,7 @@ def _from_text(run: Run, options: Options) -> list[_Work]:
         rows = np.resize(starts[first : first + ROWS], min(ROWS, count))
         there = np.arange(len(rows)) < len(starts[first : first + ROWS])
         where = rows[None] + np.arange(length)[:, None]
-        batch = Batch(jnp.asarray(tokens[where]), jnp.asarray(tokens[where + 1]))
+        batch = Batch(jnp.asarray(tokens[where]), jnp.asarray(tokens[where + 1]), fresh=True)
         steps = np.broadcast_to(at[:, None], (len(at), len(rows)))
         work.append(_Work(batch, steps, np.broadcast_to(there, steps.shape)))
     return work
@@ -92,26 +98,30 @@ def _norms(run: Run, work: list[_Work], options: Options, progress: Progress) ->
     model, task = run.model, run.task
 
     @jax.jit
-    def measure(params: Params, batch: Batch, at: Array, real: Array) -> Array:
+    def measure(params: Params, carry: tuple, batch: Batch, at: Array, real: Array) -> tuple[tuple, Array]:
+        carry = from_start(model, params, carry, batch)
+
+        def read(embedded: Array) -> Outputs:
+            return model.apply(params, embedded, carry, lengths=batch.lengths, resets=batch.resets)
+
         def losses(embedded: Array) -> Array:
-            carry = model.carry(params, embedded.shape[1])
-            outputs = model.apply(params, embedded, carry, lengths=batch.lengths, resets=batch.resets)
-            logits = model.head(params, _taken(outputs.hidden, at))
+            logits = model.head(params, _taken(read(embedded).hidden, at))
             return task.loss(logits, batch._replace(targets=_taken(batch.targets, at), weights=None))
 
         tokens = jnp.issubdtype(batch.inputs.dtype, jnp.integer)
         embedded = params["embedding"][batch.inputs] if tokens else batch.inputs
         longest = min(options.max_lag, embedded.shape[0] - 1)
-        return lags.gradient_norms(losses, embedded, at, real, longest)
+        return read(embedded).carry, lags.gradient_norms(losses, embedded, at, real, longest)
 
     found = {}
     for number, (name, params) in enumerate(
         (("at initialisation", run.initial_params), ("trained", run.params))
     ):
         parts = []
+        carry = model.carry(params, work[0].at.shape[1])
         for index, one in enumerate(work):
-            part = np.asarray(measure(params, one.batch, jnp.asarray(one.at), jnp.asarray(one.real)))
-            parts.append(part.reshape(len(part), -1))
+            carry, part = measure(params, carry, one.batch, jnp.asarray(one.at), jnp.asarray(one.real))
+            parts.append(np.asarray(part).reshape(len(part), -1))
             progress(number * len(work) + index + 1, 2 * len(work))
         found[name] = np.concatenate(parts, axis=1)
     return found

@@ -10,18 +10,21 @@ __all__ = ["RECALL"]
 
 TIMES = (0.25, 0.5, 1, 1.5, 2, 3, 4, 8)
 """Lengths that are tried by themselves, in units of that of training."""
+FROM_NONE = (10, 20, 50, 100)
+"""Those where training had a length of 0, which has no multiples."""
 
 
 def _lengths(run: Run, options: Options) -> list[int]:
     trained = run.config["task"]["length"]
-    asked = options.lengths or tuple(round(times * trained) for times in TIMES)
+    asked = options.lengths or (tuple(round(times * trained) for times in TIMES) if trained else FROM_NONE)
     return sorted({length for length in asked if length >= 1} | {trained})
 
 
 def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     section, seed = run.config["task"], run.config.get("seed", 0)
     lengths = _lengths(run, options)
-    found, chances = {}, {}
+    metric = _metric(run)
+    found, chances, bounds = {}, {}, {}
     for number, length in enumerate(lengths):
         try:
             task = tasks.make_task(**{**section, "length": length}, epochs=1, seed=seed)
@@ -39,28 +42,35 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
             )
         found[length] = evaluate.make_evaluator(task, run.model, options.split)(run.params)
         chances[length] = task.chance
+        for criterion in task.solved:
+            if criterion.metric == metric:
+                bounds[length] = criterion.bound
         progress(number + 1, len(lengths))
-    metric = _metric(run)
     curve = recall.recall(
         {length: [figures] for length, figures in found.items()},
         metric,
         {length: chance[metric] for length, chance in chances.items()},
     )
-    bound = next((criterion.bound for criterion in run.task.solved if criterion.metric == metric), None)
     cell = run.config["model"]["cell"]["name"]
     figure = recall.figure(
         {cell: curve},
         metric=metric,
         length=f"length of {str(run.task_name).replace('_', ' ')} (steps)",
         trained=section["length"],
-        bound=bound,
+        bound=bounds or None,
         title=f"{run.paths.root.name}: recall by length ({options.split})",
     )
     lines = [
         f"length {length}: {metric} {value:.4g} (chance {chance:.4g})"
         for length, value, chance in zip(curve.lengths, curve.middle, curve.chance, strict=True)
     ]
-    values = {"split": options.split, "metric": metric, "figures": found, "chance": chances}
+    values = {
+        "split": options.split,
+        "metric": metric,
+        "figures": found,
+        "chance": chances,
+        "solved_at": bounds,
+    }
     return Reading({"": figure}, values, lines)
 
 

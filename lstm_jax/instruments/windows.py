@@ -64,8 +64,7 @@ def real_steps(batch: Batch) -> Array:
 def batches(run: Run, split: str) -> Iterator[Batch]:
     """The windows of one pass over a split, in order; the task's own, as evaluation reads them."""
     task = run.task
-    steps = int(task.epoch_ends[0]) if split == "train" else task.steps[split]
-    for step in range(steps):
+    for step in range(task.pass_steps(split)):
         bucket = int(task.bucket(task.data, split, step))
         yield task.batch(task.data, split, step, bucket)
 

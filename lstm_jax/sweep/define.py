@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from lstm_jax.cells import NO_FORGET_BIAS
 from lstm_jax.cells.spec import split_outside_parentheses
 from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name
@@ -108,7 +109,8 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
 
     Raises:
       UserError: an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
-        distribution, two members that are the same, or a baseline that is none of the variants.
+        distribution, two members that are the same (a forget bias makes no difference to a cell that has
+        none), or a baseline that is none of the variants.
     """
     _check_data(definition)
     for part in definition:
@@ -134,11 +136,12 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     random = set(definition.get("random", {}))
     for choices in itertools.product(*axes):
         member = _member(base, choices, short)
-        same = _what_runs(member.config)
+        same, cell = _what_runs(member.config), member.config.model.cell.name
         if same in seen and random & set(swept):
             continue  # drawn twice
         if same in seen:
-            raise UserError(f"the sweep has the same run twice: {seen[same]} and {member.name}")
+            why = f"; the cell {cell!r} has no forget bias" if cell in NO_FORGET_BIAS else ""
+            raise UserError(f"the sweep has the same run twice: {seen[same]} and {member.name}{why}")
         seen[same] = member.name
         members.append(member)
     names = [member.name for member in members]
@@ -203,8 +206,13 @@ def _check_data(definition: Any) -> None:
 
 
 def _what_runs(config: ConfigDict) -> str:
-    """The config as text that is the same for the same run: in the model's specs, 0.0 is 0 and 9.0 is 9."""
+    """The config as text that is the same for the same run.
+
+    In the model's specs 0.0 is 0 and 9.0 is 9, and a forget bias is nothing to a cell that has none.
+    """
     plain = config.to_dict()
+    if config.model.cell.name in NO_FORGET_BIAS:
+        del plain["model"]["cell"]["forget_bias"], plain["model"]["cell"]["forget_bias_trainable"]
     for name, value in flat_config(plain):
         if name.startswith("model.") and isinstance(value, str):
             set_field(plain, name, _NUMBER.sub(lambda number: repr(float(number[0])), value))

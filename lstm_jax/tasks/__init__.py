@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from lstm_jax.errors import UserError
 from lstm_jax.registry import check_name, lookup
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.adding import adding, adding_1997, multiplication
@@ -93,9 +94,17 @@ def make_task(name: str, **section: Any) -> Task:
       **section: the task's own arguments, among them `epochs` and `seed`.
 
     Raises:
-      UserError: an unknown name or argument, or what the task itself raises.
+      UserError: an unknown name or argument, what the task itself raises, or arguments with which chance
+        already solves it.
     """
     factory = lookup(TASKS, name, "task")
     for argument in section:
         check_name(argument, inspect.signature(factory).parameters, f"argument of the task {name!r}:")
-    return factory(**section)
+    task = factory(**section)
+    if task.solved and all(criterion.met(task.chance) for criterion in task.solved):
+        reached = ", ".join(f"{metric} {task.chance[metric]:.4g}" for metric, _, _ in task.solved)
+        raise UserError(
+            f"the task {name!r} with these arguments is solved by chance, without a look at the input: "
+            f"{reached}, where {' and '.join(map(str, task.solved))} is asked; make it longer or more varied"
+        )
+    return task

@@ -11,7 +11,7 @@ import numpy as np
 from lstm_jax.notation import Array, Key
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores
-from lstm_jax.tasks.generated import Example, Generator, check
+from lstm_jax.tasks.generated import Example, Generator, check, check_real
 
 __all__ = ["a_n_b_n"]
 
@@ -39,7 +39,7 @@ def a_n_b_n(*, length: int = 10, least: float = 0.0, letters: int = 2) -> Genera
       UserError: an impossible argument.
     """
     check("length", length, 1)
-    check("least", least, 0, 1)
+    check_real("least", least, 0, 1)
     check("letters", letters, 2)
     shortest = max(1, int(np.ceil(least * length)))
     steps = letters * length + 1

@@ -131,6 +131,10 @@ class Task(NamedTuple):
         """How texts become numbers, which a run keeps; None of a task without texts."""
         return self.corpus.vocabulary if self.corpus is not None else self.encoder
 
+    def pass_steps(self, split: str) -> int:
+        """Number of steps of one pass over a split; of "train", of its first epoch."""
+        return int(self.epoch_ends[0]) if split == "train" else self.steps[split]
+
 
 def figure_names(task: Task) -> list[str]:
     """The figures of an evaluation of the task, as `report` orders them; computes none."""

@@ -15,7 +15,7 @@ import numpy as np
 from lstm_jax.notation import Array, Key
 from lstm_jax.tasks import reber, scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores
-from lstm_jax.tasks.generated import Example, Generator, check
+from lstm_jax.tasks.generated import Example, Generator, check, check_real
 
 __all__ = ["embedded_reber", "lengths"]
 
@@ -27,7 +27,7 @@ def lengths(length: int, least: float) -> tuple[int, int]:
       UserError: an impossible argument.
     """
     check("length", length, reber.SHORTEST)
-    check("least", least, 0, 1)
+    check_real("least", least, 0, 1)
     return max(reber.SHORTEST, int(np.ceil(least * length))), length
 
 

@@ -6,6 +6,8 @@ one device as on eight, and after every resume.
 """
 
 import inspect
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from lstm_jax.notation import Array, Key, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Scores, Task
 
-__all__ = ["Example", "Generator", "check", "generated"]
+__all__ = ["Example", "Generator", "check", "check_real", "generated"]
 
 
 class Example(NamedTuple):
@@ -67,9 +69,22 @@ class Generator(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-def check(name: str, value: float, least: float, most: float | None = None) -> None:
-    """Raises UserError unless least <= value (<= most); `name` is the task's argument."""
-    if not (least <= value and (most is None or value <= most)):
+def check(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raises UserError unless `value`, the task's argument `name`, is whole and least <= value (<= most)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise UserError(f"task.{name}={value!r} is not possible: it must be a whole number")
+    _check_range(name, value, least, most)
+
+
+def check_real(name: str, value: Any, least: float | None = None, most: float | None = None) -> None:
+    """As `check`, for a number that need not be whole but must be finite; None: no such limit."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise UserError(f"task.{name}={value!r} is not possible: it must be a finite number")
+    _check_range(name, value, least, most)
+
+
+def _check_range(name: str, value: Any, least: float | None, most: float | None) -> None:
+    if (least is not None and value < least) or (most is not None and value > most):
         allowed = f"{least} or more" if most is None else f"between {least} and {most}"
         raise UserError(f"task.{name}={value} is not possible: it must be {allowed}")
 

@@ -19,7 +19,7 @@ from lstm_jax.errors import UserError
 from lstm_jax.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Task
-from lstm_jax.tasks.generated import check
+from lstm_jax.tasks.generated import check, check_real
 from lstm_jax.tasks.windows import SHORTEST, Plan, cut_streams, fixed_plan, random_plan
 
 __all__ = ["from_corpus", "language_model"]
@@ -85,7 +85,7 @@ def from_corpus(
     """The task on a corpus that is already loaded; arguments and errors as for `language_model`."""
     check("batch", batch, 1)
     check("window", window, 1)
-    check("window_jitter", window_jitter, 0)
+    check_real("window_jitter", window_jitter, 0)
     check("eval_batch", eval_batch, 1)
     check("eval_window", eval_window, 1)
     check("eval_warmup", eval_warmup, 0)

@@ -13,7 +13,7 @@ import numpy as np
 from lstm_jax.errors import UserError
 from lstm_jax.notation import Key
 from lstm_jax.tasks.base import Criterion
-from lstm_jax.tasks.generated import Example, Generator, check
+from lstm_jax.tasks.generated import Example, Generator, check, check_real
 
 __all__ = ["mqar"]
 
@@ -39,6 +39,7 @@ def mqar(
     Raises:
       UserError: an impossible argument.
     """
+    check_real("power", power)
     check("pairs", pairs, 1)
     check("length", length, 4 * pairs)
     check("vocab", vocab, 2 * pairs + 2)

@@ -18,7 +18,7 @@ from lstm_jax.notation import Array, Tree
 from lstm_jax.registry import check_name
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Metrics, Task
-from lstm_jax.tasks.generated import check
+from lstm_jax.tasks.generated import check, check_real
 
 __all__ = ["F1", "best_lengths", "from_texts", "text_classification"]
 
@@ -76,7 +76,7 @@ def text_classification(
     """
     where = Where(data_dir, text_column, label_column, document_column, held_out, split_seed)
     if not 0 < held_out < 0.5:
-        check("held_out", held_out, 0.001, 0.499)
+        check_real("held_out", held_out, 0.001, 0.499)
     return from_texts(
         load_labelled(source, where),
         splitter=splitter,
