@@ -77,7 +77,10 @@ def check(name: str, value: Any, least: int, most: int | None = None) -> None:
 
 
 def check_real(name: str, value: Any, least: float | None = None, most: float | None = None) -> None:
-    """As `check`, for a number that need not be whole but must be finite; None: no such limit."""
+    """As `check`, for a number that need not be whole: raises UserError unless it is finite and in range.
+
+    A limit of None is none.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise UserError(f"task.{name}={value!r} is not possible: it must be a finite number")
     _check_range(name, value, least, most)
