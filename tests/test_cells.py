@@ -710,6 +710,10 @@ def test_zoneout_refuses_what_it_cannot_zone_out():
     with pytest.raises(UserError, match="output of cell 'doubled' is not h"):
         step_loop.run(cells.zoneout(doubled, 0.0, 0.5), params, inputs())
     cell, params = build("slstm")
+    (z, r), start = (jnp.zeros((B, 4, H)),) * 2, state(cell, params)
+    zoned = cells.zoneout(cell, hidden_rate=0.5)
+    after, _, trace = zoned.update(params, start, (z, {}), r)
+    np.testing.assert_allclose(trace["c"], after.c / after.n)  # h may: the memory stays what it is
     with pytest.raises(
         UserError, match="memory of cell 'slstm' is not its c by itself; set zoneout_cell to 0"
     ):

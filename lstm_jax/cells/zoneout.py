@@ -88,7 +88,7 @@ def zoneout(cell: Cell, cell_rate: float | Array = 0.0, hidden_rate: float | Arr
             for field, rate in rates.items()
         }
         new = new._replace(**mixed)
-        if "c" in trace:
+        if "c" in rates and "c" in trace:
             trace = {**trace, "c": new.c}
         return new, new.h if "h" in rates else y, trace
 
