@@ -104,9 +104,9 @@ def main() -> None:
         sys.exit("error: this needs scikit-learn: pip install -e '.[tasks]'")
 
     from lstm_jax import tasks
-    from lstm_jax.errors import UserError
     from lstm_jax.predict import Run
     from lstm_jax.provenance import provenance
+    from lstm_jax.support.errors import UserError
 
     try:
         runs = {run: figures_of(Run(run).paths.root) for run in arguments.run}

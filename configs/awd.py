@@ -15,7 +15,7 @@ effective rate on the biases); evaluation scores every token with one carry.
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax.registry import check_name
+from lstm_jax.support.registry import check_name
 
 
 def get_config(variant: str = "train") -> ConfigDict:

@@ -10,8 +10,8 @@ whenever an epoch brings no new best validation loss; element-wise dropout; PyTo
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax.errors import UserError
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import lookup
 
 DROPOUT = {"200": 0.2, "650": 0.5, "1500": 0.65}
 

@@ -12,7 +12,7 @@ recurrent connections. The medium factor is the tutorial's 1/0.8 (the paper says
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax.registry import lookup
+from lstm_jax.support.registry import lookup
 
 VARIANTS = {
     "small": dict(hidden=200, window=20, a=0.1, dropout=0.0, clip=5.0, after=4, factor=2.0, epochs=13),

@@ -52,11 +52,11 @@ def bar(progress: Any) -> Callable[[int, int], None]:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.errors import UserError
     from lstm_jax.instruments import INSTRUMENTS, Options, chosen, directory_for, write
     from lstm_jax.predict import Run
     from lstm_jax.predict.standard_input import check_arguments
     from lstm_jax.progress import Progress
+    from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)
     options = Options(**{field: FLAGS[field].value for field in Options.__dataclass_fields__})

@@ -30,9 +30,9 @@ def define_flags() -> None:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.errors import UserError
     from lstm_jax.predict import Run, exchange
     from lstm_jax.predict.standard_input import check_arguments
+    from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)
     if not FLAGS.out:

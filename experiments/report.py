@@ -5,7 +5,7 @@ import shutil
 import sys
 
 from lstm_jax import cli
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 USAGE = """
 Compares the variants of a sweep, finished or not: a table here and in DIR/summary.csv (mean over seeds with

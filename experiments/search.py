@@ -8,7 +8,7 @@ import time
 from sweep import definition_of
 
 from lstm_jax import cli
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 USAGE = """
 Searches the space that a config file's sweep() gives in its part "random" (and "grid"; see

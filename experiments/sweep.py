@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from lstm_jax import cli
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 USAGE = """
 Trains the members of a sweep, each an honest run in DIR/members/NAME, and compares them over seeds: a table,

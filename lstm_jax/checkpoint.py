@@ -35,11 +35,11 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from lstm_jax import distributed
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params, Tree
-from lstm_jax.pytrees import named_leaves
-from lstm_jax.quiet import quiet_libraries
 from lstm_jax.run_directory import RunPaths
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params, Tree
+from lstm_jax.support.pytrees import named_leaves
+from lstm_jax.support.quiet import quiet_libraries
 
 __all__ = ["Checkpoints", "read_best"]
 

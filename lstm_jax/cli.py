@@ -14,8 +14,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
+from lstm_jax.support.errors import UserError
 
 __all__ = [
     "config_and_workdir",

@@ -17,13 +17,13 @@ from ml_collections import ConfigDict
 
 from lstm_jax import distributed, evaluate, models, optim, parallel
 from lstm_jax.cells.rates import absent
-from lstm_jax.errors import UserError
 from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params, Tree
 from lstm_jax.predict.exchange import first_params
 from lstm_jax.run_directory import flat_config, set_field
 from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.base import Task
 

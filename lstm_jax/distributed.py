@@ -25,8 +25,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Tree
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Tree
 
 __all__ = [
     "Alone",

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_jax.cells.rates import absent
-from lstm_jax.notation import Array, Params
 from lstm_jax.penalties import PENALTIES, penalised
-from lstm_jax.registry import check_name
+from lstm_jax.support.notation import Array, Params
+from lstm_jax.support.registry import check_name
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["OVER_TIME", "Counts", "counts", "cross_entropy", "loss", "weight_penalties"]

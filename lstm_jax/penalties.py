@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import jax
 
-from lstm_jax.notation import Params, Tree
-from lstm_jax.pytrees import mask, trainable
+from lstm_jax.support.notation import Params, Tree
+from lstm_jax.support.pytrees import mask, trainable
 
 __all__ = ["PENALTIES", "penalised"]
 

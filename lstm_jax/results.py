@@ -7,16 +7,17 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import corpora, distributed, evaluate, predict, pytrees, tasks
+from lstm_jax import corpora, distributed, evaluate, predict, tasks
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.checkpoint import read_best
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupts
 from lstm_jax.metrics import read_metrics, write_result
 from lstm_jax.models import Model
-from lstm_jax.notation import Params
 from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunPaths
+from lstm_jax.support import pytrees
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
 from lstm_jax.tasks.base import Task
 
 __all__ = ["Evaluators", "announce", "check_texts", "finish", "other_lengths", "shapes", "shown"]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_jax.errors import DirectoryInUse, UserError
+from lstm_jax.support.errors import DirectoryInUse, UserError
 
 __all__ = [
     "MAY_CHANGE",

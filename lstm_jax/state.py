@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from lstm_jax import objective, optim, rng
+from lstm_jax import objective, optim
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Key, Params, Tree
+from lstm_jax.support import rng
+from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.tasks.base import Batch, Task
 
 __all__ = ["RunData", "TrainState", "from_start", "init_state", "make_update", "run_data"]

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from lstm_jax import distributed, results
 from lstm_jax.crew import assemble, compile_run, prepare
-from lstm_jax.errors import UserError
 from lstm_jax.events import Calendar
 from lstm_jax.interrupts import Interrupted, Interrupts, Stopped
 from lstm_jax.progress import Progress
+from lstm_jax.support.errors import UserError
 from lstm_jax.trainee import Aside, OnEvaluation, Trainee
 
 __all__ = ["compile_run", "run", "run_together"]

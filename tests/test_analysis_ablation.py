@@ -8,7 +8,7 @@ import pytest
 from lstm_jax import models
 from lstm_jax.analysis import ablation
 from lstm_jax.cells import CELLS
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch
 

@@ -9,7 +9,7 @@ import pytest
 
 from lstm_jax import models
 from lstm_jax.analysis import context, losses
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 V, FIRST = 9, 2
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import frequency
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 
 def test_bins_by_hand():

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_jax import cells, models, tasks, unroll
 from lstm_jax.analysis import lags, memories, sequences, timescales, truncation
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 SIZES = dict(hidden=(4,), embedding=3)
 

@@ -7,7 +7,7 @@ import pytest
 from lstm_jax import models
 from lstm_jax.analysis import context, perturbation
 from lstm_jax.analysis.losses import shifted
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 V, FIRST = 9, 2
 

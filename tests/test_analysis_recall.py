@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import recall
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 FOUND = {
     100: [{"accuracy": 0.5, "nats": 1.0}, {"accuracy": 0.1, "nats": 2.0}],

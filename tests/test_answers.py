@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import calibration, confusion, style
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 
 def drawn(count=200, classes=4, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import cells, unroll
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.unroll.associative import linear_recurrence
 
 T, B, D, H = 7, 3, 2, 4

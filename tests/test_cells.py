@@ -12,8 +12,8 @@ import pytest
 
 from lstm_jax import cells
 from lstm_jax.cells.gated import gated
-from lstm_jax.errors import UserError
-from lstm_jax.pytrees import FIXED
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.pytrees import FIXED
 from tests import oracles, step_loop
 
 T, B, D, H = 6, 3, 4, 5

@@ -8,7 +8,7 @@ import pytest
 from lstm_jax import cells, unroll
 from lstm_jax.cells.attention_lstm import attend
 from lstm_jax.cells.plastic import RULES
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from tests import step_loop
 
 T, B, D, H = 8, 3, 4, 5

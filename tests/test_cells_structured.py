@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import cells, models
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from tests import step_loop
 
 T, B, D, H = 6, 3, 4, 6

@@ -14,7 +14,7 @@ from lstm_jax.cells.activations import ACTIVATIONS, activation_function
 from lstm_jax.cells.greff import ABLATIONS
 from lstm_jax.cells.multi_timescale import RECIPE
 from lstm_jax.cells.ur_lstm import refined
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.unroll.properties import values_and_gradients
 from tests import oracles, step_loop
 from tests.oracles.frame import BENT

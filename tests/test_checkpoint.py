@@ -20,7 +20,7 @@ import pytest
 from flax import struct
 
 from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 
 class Carry(NamedTuple):
@@ -353,7 +353,7 @@ def test_without_a_sharding_arrays_are_not_pinned_to_a_device(tmp_path):
 FULL = """
 import resource, sys, numpy as np
 from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 small, large = {"w": np.zeros(10)}, {"w": np.random.default_rng(0).normal(size=100_000)}
 with Checkpoints(sys.argv[1]) as checkpoints:
     checkpoints.save_latest(1, small, {})

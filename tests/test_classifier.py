@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_jax import models
-from lstm_jax.errors import UserError
 from lstm_jax.models import pooling
+from lstm_jax.support.errors import UserError
 from tests import oracles
 
 T, V, E, H, O = 6, 9, 3, 4, 3

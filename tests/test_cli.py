@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from lstm_jax import cli
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
+from lstm_jax.support.errors import UserError
 
 SHOW = """
 import json

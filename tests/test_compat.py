@@ -18,7 +18,7 @@ from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.linen import LinenCell, cell_from_linen, cell_to_linen
 from lstm_jax.compat.nnx import NnxCell, cell_from_nnx, cell_to_nnx
 from lstm_jax.compat.torch import layers_from_torch, layers_to_torch
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from tests import step_loop
 
 T, B, D, H = 5, 3, 4, 6

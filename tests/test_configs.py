@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from configs import base, pytorch_examples, zaremba
 from lstm_jax import cells, models, objective, optim
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 VARIANTS = {
     "adam_tied": [None],

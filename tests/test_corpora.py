@@ -24,7 +24,7 @@ from lstm_jax.corpora import (
 from lstm_jax.corpora.baselines import bigram_nats, unigram_nats
 from lstm_jax.corpora.penn_treebank import checksums
 from lstm_jax.corpora.vocabulary import SPLITTERS, build_vocabulary
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
 PTB = Path(os.environ.get("LSTM_JAX_DATA") or SHARED)

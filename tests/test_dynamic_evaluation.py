@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lstm_jax import models
-from lstm_jax.errors import UserError
 from lstm_jax.evaluate import dynamic, stream
-from lstm_jax.pytrees import FIXED, named_leaves
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.pytrees import FIXED, named_leaves
 
 FIRST = 2
 VOCAB = 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import models
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from tests import oracles
 
 V, O, H, E = 9, 4, 5, 3

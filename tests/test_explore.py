@@ -17,12 +17,12 @@ from browser import browser, complaints, dark, requests, resize, screenshot
 from tiny_runs import write_label_run, write_recall_run, write_text_run
 
 from lstm_jax import predict
-from lstm_jax.errors import UserError
 from lstm_jax.explore import app as explore_app
 from lstm_jax.explore import serve
 from lstm_jax.explore.headers import HEADERS
 from lstm_jax.explore.view import CHARACTERS, TOKENS, View, view_of
 from lstm_jax.predict.reading import Reader
+from lstm_jax.support.errors import UserError
 
 NEEDED = "needs the page's libraries: pip install -e '.[test,explore]'"
 httpx = pytest.importorskip("httpx", reason=NEEDED)

@@ -16,8 +16,8 @@ from tiny_runs import MODEL, RECALL, write_run
 from lstm_jax import cells, models
 from lstm_jax.compat import export, program
 from lstm_jax.compat.program import Program, write_program
-from lstm_jax.errors import UserError
 from lstm_jax.predict import Run, exchange
+from lstm_jax.support.errors import UserError
 
 V, H = 7, 4
 TOKENS = ("int32", ())

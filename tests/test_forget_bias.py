@@ -9,7 +9,7 @@ import pytest
 
 from lstm_jax import cells
 from lstm_jax.cells.forget_bias import Form, inverse_gamma, parse
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from tests import step_loop
 
 MANY = 4096

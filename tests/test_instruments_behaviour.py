@@ -7,9 +7,9 @@ import pytest
 
 from lstm_jax.analysis import losses
 from lstm_jax.corpora import build_corpus
-from lstm_jax.errors import UserError
 from lstm_jax.instruments import INSTRUMENTS, Options, chosen, take
 from lstm_jax.predict import Run
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.language_model import from_corpus
 
 MODEL = {"hidden": (4, 3), "embedding": 3, "init": "uniform(0.5)", "cell": {"name": "lstm"}}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.corpora import Corpus, Vocabulary
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.base import Batch
 from lstm_jax.tasks.language_model import from_corpus

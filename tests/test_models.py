@@ -9,7 +9,7 @@ import pytest
 
 from configs import awd, zaremba
 from lstm_jax import models
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 T, B, V, H = 6, 3, 11, 8
 RATES = [name for name in models.DROPOUT if name != "locked"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_jax import models
-from lstm_jax.errors import UserError
 from lstm_jax.evaluate import cache
+from lstm_jax.support.errors import UserError
 
 FIRST = 2
 VOCAB = 7

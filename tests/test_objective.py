@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_jax import objective
-from lstm_jax.errors import UserError
 from lstm_jax.objective import cross_entropy
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Batch
 
 T, B, H, V = 5, 3, 4, 7

@@ -10,8 +10,8 @@ import pytest
 
 from configs.base import get_config
 from lstm_jax import optim
-from lstm_jax.errors import UserError
 from lstm_jax.penalties import PENALTIES
+from lstm_jax.support.errors import UserError
 
 
 def parameters(seed=0):

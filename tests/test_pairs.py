@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from configs import base
-from lstm_jax import cells, models, optim, pytrees
+from lstm_jax import cells, models, optim
 from lstm_jax.state import RunData, init_state, make_update
+from lstm_jax.support import pytrees
 from lstm_jax.tasks import TASKS, make_task, scores
 from lstm_jax.tasks.base import Batch
 from lstm_jax.tasks.pixels import from_images

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import parallel
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 SCRIPT = """
 import json, sys, tempfile

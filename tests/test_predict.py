@@ -13,9 +13,9 @@ import pytest
 
 from lstm_jax import models, predict
 from lstm_jax.corpora.vocabulary import Vocabulary, build_vocabulary, write_vocabulary
-from lstm_jax.errors import UserError
 from lstm_jax.predict import language_model, reading, sampling, standard_input
 from lstm_jax.predict.text import describe_unknown, readable
+from lstm_jax.support.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 TEXT = "the cat sat on the mat\nthe dog <unk> the cat\na dog sat , too\n"

@@ -17,9 +17,9 @@ from tiny_runs import write_label_run, write_recall_run, write_text_run
 
 from lstm_jax import predict
 from lstm_jax.corpora.visible import visible
-from lstm_jax.errors import UserError
 from lstm_jax.predict import answering, reading, stream
 from lstm_jax.predict.classification import Classifier
+from lstm_jax.support.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 600

@@ -14,7 +14,7 @@ from browser import browser, complaints, dark, requests, resize
 from conftest import ROOT
 
 from configs.memory import base
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.comparison import Comparison, margins, read, shown_variants
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths, record_failure

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lstm_jax import run_directory
-from lstm_jax.errors import UserError
 from lstm_jax.run_directory import RunDirectory, RunPaths, config_differences, write_json
+from lstm_jax.support.errors import UserError
 
 CONFIG = {
     "seed": 1,

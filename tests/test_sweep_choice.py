@@ -9,7 +9,7 @@ import pytest
 from test_sweep_run import tiny
 from test_sweep_together import assert_equal_runs
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import measure
 from lstm_jax.sweep import run as running
 from lstm_jax.sweep.define import Sweep, expand

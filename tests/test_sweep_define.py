@@ -10,8 +10,9 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs.memory import base
-from lstm_jax import models, pytrees, tasks
-from lstm_jax.errors import UserError
+from lstm_jax import models, tasks
+from lstm_jax.support import pytrees
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import fields, templates
 from lstm_jax.sweep.define import Sweep, command_line, expand
 from lstm_jax.sweep.distributions import draw

@@ -11,7 +11,7 @@ import pytest
 
 from configs.memory import base
 from lstm_jax.analysis import solved, variants
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.baseline import find_baseline, reference, varying
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.comparison import variant_of

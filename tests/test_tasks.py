@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import TASKS, Task, figure_names, make_task, scores
 from lstm_jax.tasks.pixels import from_images
 from tests.solvers import SOLVERS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.corpora import images
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task, reber
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.base import Batch

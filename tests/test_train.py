@@ -18,9 +18,9 @@ from ml_collections import ConfigDict
 from configs import base
 from lstm_jax import evaluate, models, optim, predict, results, tasks, train
 from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
 from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.directory import status
 from lstm_jax.sweep.member import Job, train_member
 

@@ -14,8 +14,8 @@ from jax.test_util import check_grads
 
 from lstm_jax import cells, unroll
 from lstm_jax.cells.base import Cell
-from lstm_jax.errors import UserError
-from lstm_jax.pytrees import FIXED
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.pytrees import FIXED
 from lstm_jax.unroll import cudnn, properties
 from lstm_jax.unroll.properties import Setting, run, values_and_gradients, weigh
 from tests import oracles, step_loop

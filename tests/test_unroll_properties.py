@@ -7,7 +7,7 @@ import pytest
 from lstm_jax import cells
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.lstm import LSTMCarry
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.unroll import properties
 
 H = 4

@@ -15,7 +15,7 @@ and after 1,493 permuted (0.88 of the test images). MNIST: not measured, for wan
 from ml_collections import ConfigDict
 
 from configs.memory import base
-from lstm_jax.registry import check_name
+from lstm_jax.support.registry import check_name
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -11,7 +11,7 @@ tasks of 10,000 questions leave an LSTM 36 % wrong on average, an end-to-end mem
 from ml_collections import ConfigDict
 
 from configs.memory import base
-from lstm_jax.registry import check_name
+from lstm_jax.support.registry import check_name
 
 
 def get_config(variant: str = "dynamic_memory") -> ConfigDict:

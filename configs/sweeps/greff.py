@@ -62,7 +62,8 @@ def equal_widths(config: ConfigDict, variants: list[str]) -> dict[str, int]:
     """For each variant the width at which the model has the parameters nearest to those of vanilla."""
     import jax
 
-    from lstm_jax import models, pytrees, tasks
+    from lstm_jax import models, tasks
+    from lstm_jax.support import pytrees
 
     task = tasks.make_task(**config.task.to_dict(), epochs=1, seed=1)
     sizes = dict(vocab=task.vocab, input_dim=task.input_dim, outputs=task.outputs)

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from lstm_jax.analysis.losses import Progress, mean_and_error
 from lstm_jax.analysis.style import COLOURS, headline, layer_colour, log_ticks, new_figure, tidy
 from lstm_jax.cells.base import Carry, Cell, Trace
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params, Tree
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params, Tree
+from lstm_jax.support.registry import check_name
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["VALUES", "Ablation", "ablate", "figure", "hold", "widths"]

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import headline, new_figure, shown_label
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["Quality", "confusion", "figure", "quality"]
 

@@ -15,9 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, round_stride, shifted, token_nats
 from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
 
 __all__ = [
     "LENGTHS",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["FREQUENCIES", "POSITIONS", "Bins", "bins", "by_frequency", "by_position", "figure", "positions"]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
-from lstm_jax.notation import Array
+from lstm_jax.support.notation import Array
 
 __all__ = ["ByLag", "Fit", "by_lag", "compared", "figure", "fit", "gradient_norms", "reach"]
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import headline, new_figure
 from lstm_jax.cells.base import Carry
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["attention_figure", "by_position", "carries", "matrices_figure", "recall_weights"]
 

@@ -19,10 +19,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from lstm_jax.analysis.context import target_positions
 from lstm_jax.analysis.losses import Progress, cut_nats, mean_and_error, shifted
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Params
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
+from lstm_jax.support.registry import check_name
 
 __all__ = [
     "DISTANCES",

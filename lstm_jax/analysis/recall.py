@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
 from lstm_jax.analysis.variants import length_axis
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["Recall", "figure", "recall"]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Task
 
 __all__ = ["Example", "example", "figure"]

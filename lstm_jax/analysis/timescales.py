@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, tidy
-from lstm_jax.notation import Array
+from lstm_jax.support.notation import Array
 
 __all__ = [
     "REFERENCE_BIASES",

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from lstm_jax.analysis import lags
 from lstm_jax.analysis.style import COLOURS, headline, new_figure, tidy
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks.base import Batch, Task
 
 __all__ = ["Agreement", "agreement", "by_lag", "figure", "gradients", "states"]

@@ -33,8 +33,8 @@ from lstm_jax.cells.spec import parse_options
 from lstm_jax.cells.ur_lstm import ur_lstm
 from lstm_jax.cells.weight_drop import weight_drop
 from lstm_jax.cells.zoneout import zoneout
-from lstm_jax.errors import UserError
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name, lookup
 
 __all__ = [
     "CELLS",

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array
-from lstm_jax.registry import lookup
+from lstm_jax.support.notation import Array
+from lstm_jax.support.registry import lookup
 
 __all__ = ["ACTIVATIONS", "Activation", "activation_function", "cell_name"]
 

@@ -11,8 +11,8 @@ from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_update
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["AttentionLSTMCarry", "attend", "attention_lstm"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lstm_jax.notation import Array, Key, Params, Tree
+from lstm_jax.support.notation import Array, Key, Params, Tree
 
 __all__ = ["Carry", "Cell", "Trace"]
 

@@ -8,7 +8,7 @@ from lstm_jax.cells.activations import Activation, activation_function, cell_nam
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated
 from lstm_jax.cells.initializers import Initializer
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["ElmanCarry", "elman"]
 

@@ -11,8 +11,8 @@ from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.layer_norm import layer_norm
 from lstm_jax.cells.plastic import outer
 from lstm_jax.cells.rates import rate_is_zero
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["FastWeightsCarry", "fast_weights"]
 

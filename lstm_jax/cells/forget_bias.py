@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.cells.spec import Call, parse_call, split_outside_parentheses
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.pytrees import FIXED
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.pytrees import FIXED
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "FORMS",

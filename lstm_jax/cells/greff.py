@@ -11,8 +11,8 @@ from lstm_jax.cells.forget_bias import ForgetBias, bias_rows, plain_rows
 from lstm_jax.cells.gated import gated, product, split_gates
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_state
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import lookup
 
 __all__ = ["ABLATIONS", "Ablation", "GatesCarry", "greff", "peephole"]
 

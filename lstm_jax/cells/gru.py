@@ -9,7 +9,7 @@ from lstm_jax.cells.activations import Activation, activation_function, cell_nam
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated
 from lstm_jax.cells.initializers import Initializer, initializer
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["GRUCarry", "gru"]
 

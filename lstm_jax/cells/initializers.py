@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.spec import Call, parse_call
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key
+from lstm_jax.support.registry import check_name
 
 __all__ = ["Initializer", "initializer"]
 

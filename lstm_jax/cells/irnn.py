@@ -8,7 +8,7 @@ from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell
 from lstm_jax.cells.elman import elman
 from lstm_jax.cells.initializers import Initializer, initializer
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.notation import Array, Key
 
 __all__ = ["irnn"]
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array
+from lstm_jax.support.notation import Array
 
 __all__ = ["layer_norm"]
 

@@ -11,7 +11,7 @@ from lstm_jax.cells.gated import gated
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.layer_norm import layer_norm
 from lstm_jax.cells.lstm import LSTMCarry, lstm_gates, lstm_state
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["layer_norm_lstm"]
 

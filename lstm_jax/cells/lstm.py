@@ -10,7 +10,7 @@ from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["LSTMCarry", "lstm", "lstm_gates", "lstm_state", "lstm_update"]
 

@@ -9,7 +9,7 @@ from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_state
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["lstm_1997"]
 

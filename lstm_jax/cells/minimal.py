@@ -10,8 +10,8 @@ from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import BiasRows, ForgetBias, bias_rows, plain_rows
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
-from lstm_jax.notation import Array, Params, Tree
-from lstm_jax.registry import lookup
+from lstm_jax.support.notation import Array, Params, Tree
+from lstm_jax.support.registry import lookup
 
 __all__ = ["CANDIDATES", "MinimalCarry", "min_gru", "min_lstm"]
 

@@ -11,9 +11,9 @@ from lstm_jax.cells.forget_bias import ForgetBias
 from lstm_jax.cells.gated import product, wide
 from lstm_jax.cells.initializers import Initializer, initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params, Tree
-from lstm_jax.rng import stream
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params, Tree
+from lstm_jax.support.rng import stream
 
 __all__ = ["mogrifier"]
 

@@ -10,7 +10,7 @@ from lstm_jax.cells.forget_bias import ForgetBias
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import lstm
 from lstm_jax.cells.spec import split_outside_parentheses
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["RECIPE", "multi_timescale"]
 

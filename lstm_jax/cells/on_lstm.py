@@ -11,9 +11,9 @@ from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product, split_gates, units
 from lstm_jax.cells.initializers import Initializer, initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_gates, lstm_state
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params, Tree
-from lstm_jax.rng import stream
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params, Tree
+from lstm_jax.support.rng import stream
 
 __all__ = ["on_lstm"]
 

@@ -10,8 +10,8 @@ from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, wide
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.rates import rate_is_zero
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import lookup
 
 __all__ = ["RULES", "PlasticCarry", "outer", "plastic", "plastic_sum", "started_alpha"]
 

@@ -13,10 +13,10 @@ from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm
 from lstm_jax.cells.plastic import outer, plastic_sum, started_alpha
 from lstm_jax.cells.rates import rate_is_zero
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name
-from lstm_jax.rng import stream
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import check_name
+from lstm_jax.support.rng import stream
 
 __all__ = ["PlasticLSTMCarry", "plastic_lstm"]
 

@@ -10,7 +10,7 @@ from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, product, units
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_update
-from lstm_jax.notation import Array, Key, Params, Tree
+from lstm_jax.support.notation import Array, Key, Params, Tree
 
 __all__ = ["projected_lstm"]
 

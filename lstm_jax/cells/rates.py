@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array
 
 __all__ = ["absent", "rate_is_zero"]
 

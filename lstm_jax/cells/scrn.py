@@ -9,9 +9,9 @@ from lstm_jax.cells.activations import Activation, activation_function, cell_nam
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, product, units, wide
 from lstm_jax.cells.initializers import Initializer, initializer
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params, Tree
-from lstm_jax.rng import stream
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params, Tree
+from lstm_jax.support.rng import stream
 
 __all__ = ["SCRNCarry", "scrn"]
 

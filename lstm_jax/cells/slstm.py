@@ -9,8 +9,8 @@ from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.forget_bias import ForgetBias, bias_rows
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
-from lstm_jax.notation import Array, Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.notation import Array, Params
+from lstm_jax.support.registry import lookup
 
 __all__ = ["SLSTMCarry", "slstm"]
 

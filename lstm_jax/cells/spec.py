@@ -4,7 +4,7 @@ import math
 import re
 from typing import NamedTuple
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["Call", "parse_call", "parse_options", "split_outside_parentheses"]
 

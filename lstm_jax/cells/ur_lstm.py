@@ -11,7 +11,7 @@ from lstm_jax.cells.forget_bias import ForgetBias, bias_rows, parse
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.cells.initializers import Initializer
 from lstm_jax.cells.lstm import LSTMCarry, lstm_state
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["refined", "ur_lstm"]
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from lstm_jax.cells.base import Carry, Cell, Trace
 from lstm_jax.cells.gated import wide
 from lstm_jax.cells.rates import rate_is_zero
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params, Tree
-from lstm_jax.rng import stream
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params, Tree
+from lstm_jax.support.rng import stream
 
 __all__ = ["zoneout"]
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params, Tree
-from lstm_jax.pytrees import named_leaves
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params, Tree
+from lstm_jax.support.pytrees import named_leaves
+from lstm_jax.support.registry import check_name
 
 __all__ = ["CANNOT", "PLATFORMS", "WHAT", "export_model", "first_carry", "flat"]
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
+from lstm_jax.support.registry import lookup
 
 __all__ = ["LAYOUTS", "Layout", "Weights", "fit", "from_weights", "to_weights"]
 

@@ -10,8 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from lstm_jax.cells.base import Carry, Cell
 from lstm_jax.compat.leaves import LAYOUTS, Weights, fit, from_weights, to_weights
 from lstm_jax.compat.stepwise import first_carry, step
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import check_name
 
 __all__ = ["CELLS", "LinenCell", "cell_from_linen", "cell_to_linen"]
 

@@ -17,9 +17,9 @@ from lstm_jax.cells.base import Carry, Cell
 from lstm_jax.compat.leaves import LAYOUTS, Weights, fit, from_weights, to_weights
 from lstm_jax.compat.linen import cell_from_linen, cell_to_linen
 from lstm_jax.compat.stepwise import first_carry, step
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
+from lstm_jax.support.registry import lookup
 
 __all__ = ["CELLS", "NnxCell", "cell_from_nnx", "cell_to_nnx"]
 

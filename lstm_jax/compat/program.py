@@ -29,7 +29,7 @@ import numpy as np
 from jax import export
 
 try:
-    from lstm_jax.errors import UserError
+    from lstm_jax.support.errors import UserError
 except ImportError:  # a copy of this file by itself
 
     class UserError(Exception):  # type: ignore[no-redef]

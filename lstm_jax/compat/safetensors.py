@@ -15,10 +15,10 @@ import numpy as np
 
 from lstm_jax.compat.leaves import fit
 from lstm_jax.compat.torch import model_from_torch, model_to_torch
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params
-from lstm_jax.pytrees import leaf_names, named_leaves
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
+from lstm_jax.support.pytrees import leaf_names, named_leaves
+from lstm_jax.support.registry import check_name
 
 __all__ = ["LAYOUTS", "WeightsFile", "params_from_file", "read_weights", "write_params", "write_weights"]
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["first_carry", "step"]
 

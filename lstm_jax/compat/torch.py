@@ -14,9 +14,9 @@ import numpy as np
 
 from lstm_jax.cells.spec import parse_options
 from lstm_jax.compat.leaves import LAYOUTS, Weights, fit, from_weights, to_weights
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "MODULES",

@@ -8,7 +8,7 @@ from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
 from lstm_jax.corpora.encoder import Encoder, parse_encoder, read_encoder, write_encoder
 from lstm_jax.corpora.kept import how_reading_changed, how_texts_changed, keep_reading
 from lstm_jax.corpora.vocabulary import Vocabulary, parse_vocabulary, read_vocabulary, write_vocabulary
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.registry import check_name, lookup
 
 __all__ = [
     "CORPORA",

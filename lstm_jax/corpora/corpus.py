@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_jax.corpora.vocabulary import Vocabulary, build_vocabulary
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["LEVELS", "SPLITS", "Corpus", "build_corpus"]
 

@@ -19,7 +19,7 @@ from lstm_jax.corpora.vocabulary import (
     read_vocabulary_text,
     write_vocabulary,
 )
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["PAD", "Encoded", "Encoder", "build_encoder", "parse_encoder", "read_encoder", "write_encoder"]
 

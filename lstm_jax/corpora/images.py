@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_jax.registry import lookup
+from lstm_jax.support.registry import lookup
 
 __all__ = ["SOURCES", "Images", "load_images"]
 

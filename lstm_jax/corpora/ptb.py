@@ -16,7 +16,7 @@ from lstm_jax.corpora.corpus import SPLITS, Corpus, build_corpus
 from lstm_jax.corpora.data_dir import cache_directory, named_directory
 from lstm_jax.corpora.penn_treebank.checksums import read_checksums
 from lstm_jax.corpora.reading import find_files
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["TOKENS", "VOCABULARY", "load"]
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 
 from lstm_jax.corpora.corpus import Corpus, build_corpus
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["load", "split_topics"]
 

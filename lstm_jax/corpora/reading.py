@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["check_unicode", "find_files", "read_json", "read_text"]
 

@@ -6,7 +6,7 @@ from lstm_jax.corpora.corpus import Corpus, build_corpus
 from lstm_jax.corpora.data_dir import named_directory
 from lstm_jax.corpora.reading import find_files, read_text
 from lstm_jax.corpora.vocabulary import UNK
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["load"]
 

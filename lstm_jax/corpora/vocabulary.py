@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "EOS",

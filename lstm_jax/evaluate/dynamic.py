@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
 from lstm_jax.evaluate.stream import Progress, Stream, Window, figures, make_stream, sum_windows, window_at
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params, Tree
 from lstm_jax.objective import cross_entropy
-from lstm_jax.pytrees import trainable
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params, Tree
+from lstm_jax.support.pytrees import trainable
 
 __all__ = ["DynamicEvaluator", "Statistics", "gradient_statistics", "make_dynamic_evaluator"]
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params, Tree
 from lstm_jax.state import from_start
+from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.tasks.base import Metrics, Task
 
 __all__ = ["Evaluator", "Progress", "make_evaluator", "make_members_evaluator"]

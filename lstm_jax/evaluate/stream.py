@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["Progress", "Stream", "Window", "figures", "make_stream", "sum_windows", "window_at"]
 

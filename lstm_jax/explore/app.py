@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_jax.errors import UserError
 from lstm_jax.explore.headers import with_headers
 from lstm_jax.explore.view import ORDERS, View
+from lstm_jax.support.errors import UserError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

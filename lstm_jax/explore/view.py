@@ -16,13 +16,13 @@ from lstm_jax.analysis.timescales import forget_sums, time_scales
 from lstm_jax.corpora.reading import check_unicode
 from lstm_jax.corpora.visible import visible
 from lstm_jax.corpora.vocabulary import SPLITTERS, UNK
-from lstm_jax.errors import UserError
 from lstm_jax.predict import Run
 from lstm_jax.predict.answering import labels, needs_text, remarks
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.predict.loading import model_of
 from lstm_jax.predict.reading import LENGTHS, Reader, ReadText
 from lstm_jax.predict.text import describe_unknown
+from lstm_jax.support.errors import UserError
 
 __all__ = ["CHARACTERS", "ORDERS", "TOKENS", "View", "view_of"]
 

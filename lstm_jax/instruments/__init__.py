@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.errors import UserError
 from lstm_jax.instruments.ablation import ABLATION
 from lstm_jax.instruments.answers import CALIBRATION, CONFUSION
 from lstm_jax.instruments.attention import ATTENTION
@@ -26,8 +25,9 @@ from lstm_jax.instruments.recall import RECALL
 from lstm_jax.instruments.saturation import SATURATION
 from lstm_jax.instruments.timescales import TIMESCALES
 from lstm_jax.predict import Run
-from lstm_jax.registry import check_name
 from lstm_jax.run_directory import write_json
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name
 
 __all__ = [
     "INSTRUMENTS",

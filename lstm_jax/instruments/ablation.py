@@ -6,11 +6,11 @@ import numpy as np
 
 from lstm_jax.analysis import ablation
 from lstm_jax.analysis.losses import shifted
-from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.text import split_tokens
 from lstm_jax.instruments.windows import batches, unit_of
 from lstm_jax.predict import Run
+from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["ABLATION"]

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import calibration, confusion
-from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.windows import batches
-from lstm_jax.notation import Array, Params
 from lstm_jax.predict import Run
 from lstm_jax.state import from_start
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch
 

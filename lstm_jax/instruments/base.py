@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from lstm_jax.errors import UserError
 from lstm_jax.predict import Run
+from lstm_jax.support.errors import UserError
 
 __all__ = ["Instrument", "Options", "Progress", "Reading"]
 

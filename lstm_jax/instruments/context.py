@@ -1,11 +1,11 @@
 """How much context a run's language model uses, beside the published figures."""
 
 from lstm_jax.analysis import context
-from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.text import no_text, split_tokens
 from lstm_jax.instruments.windows import unit_of
 from lstm_jax.predict import Run
+from lstm_jax.support.errors import UserError
 
 __all__ = ["CONTEXT"]
 

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import lags
-from lstm_jax.errors import UserError
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.windows import batches, kind_of, real_steps, unit_of
 from lstm_jax.models import Outputs
-from lstm_jax.notation import Array, Params
 from lstm_jax.predict import Run
 from lstm_jax.state import from_start
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["LAGS"]

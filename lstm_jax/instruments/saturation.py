@@ -8,8 +8,8 @@ from lstm_jax.analysis import saturation
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.windows import add_up, kind_of, unit_of
 from lstm_jax.models import Outputs
-from lstm_jax.notation import Array
 from lstm_jax.predict import Run
+from lstm_jax.support.notation import Array
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["SATURATION"]

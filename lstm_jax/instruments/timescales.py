@@ -8,8 +8,8 @@ from lstm_jax.analysis import timescales
 from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.instruments.windows import add_up, unit_of, without_gate
 from lstm_jax.models import Outputs
-from lstm_jax.notation import Array, Params
 from lstm_jax.predict import Run
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks.base import Batch
 
 __all__ = ["TIMESCALES", "of_layers"]

@@ -4,13 +4,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES, Model, Outputs
 from lstm_jax.models.classifier import classifier
 from lstm_jax.models.dropout import DROPOUT, drop
 from lstm_jax.models.dynamic_memory import dynamic_memory
 from lstm_jax.models.recurrent import recurrent
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "DROPOUT",

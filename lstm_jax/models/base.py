@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["DTYPES", "Model", "Outputs", "linear_head"]
 

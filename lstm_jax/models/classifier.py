@@ -5,8 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lstm_jax import cells, rng, unroll
-from lstm_jax.errors import UserError
+from lstm_jax import cells, unroll
 from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
 from lstm_jax.models.dropout import checked_rates, drop
 from lstm_jax.models.pooling import (
@@ -18,8 +17,10 @@ from lstm_jax.models.pooling import (
     reverse,
 )
 from lstm_jax.models.stack import check_sizes, embed, make_layers, own_weights
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name
+from lstm_jax.support import rng
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import check_name
 
 __all__ = ["classifier"]
 

@@ -6,17 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax import rng, unroll
+from lstm_jax import unroll
 from lstm_jax.cells import Cell, GRUCarry, gru
 from lstm_jax.cells.base import Carry, Trace
 from lstm_jax.cells.gated import wide
 from lstm_jax.cells.initializers import initializer
 from lstm_jax.cells.rates import absent
-from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES, Model, Outputs, linear_head
 from lstm_jax.models.dropout import checked_rates, drop, drop_words
-from lstm_jax.notation import Array, Key, Params, Tree
-from lstm_jax.registry import check_name
+from lstm_jax.support import rng
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params, Tree
+from lstm_jax.support.registry import check_name
 
 __all__ = ["dynamic_memory"]
 

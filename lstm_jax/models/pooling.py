@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = [
     "PAD",

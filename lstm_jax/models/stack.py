@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from lstm_jax import cells
 from lstm_jax.cells import initializers
 from lstm_jax.cells.rates import absent
-from lstm_jax.errors import UserError
 from lstm_jax.models.base import DTYPES
 from lstm_jax.models.dropout import drop_words
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import check_name
 
 __all__ = ["check_sizes", "embed", "make_layers", "own_weights"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Params
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["Average", "averaged", "averaging_from", "start_average", "update_average"]
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name, lookup
 
 __all__ = ["SCHEDULES", "learning_rate"]
 

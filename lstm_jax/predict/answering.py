@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from lstm_jax.corpora import Vocabulary
 from lstm_jax.corpora.visible import visible
-from lstm_jax.errors import UserError
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.predict.loading import model_of
 from lstm_jax.predict.reading import Reader
 from lstm_jax.predict.run import Run
 from lstm_jax.predict.text import describe_unknown
+from lstm_jax.support.errors import UserError
 
 __all__ = ["Answerer", "answerer", "labels", "needs_text", "remarks"]
 

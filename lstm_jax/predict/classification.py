@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Params
 from lstm_jax.predict.run import Run
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 
 __all__ = ["Classifier", "Prediction"]
 

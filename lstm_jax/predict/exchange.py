@@ -21,12 +21,12 @@ from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.program import write_program
 from lstm_jax.compat.safetensors import WeightsFile, params_from_file, read_weights, write_params
 from lstm_jax.compat.torch import module_of
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params
 from lstm_jax.predict.legend import Legend, in_order, legend_of, parse_legend
 from lstm_jax.predict.run import Run
 from lstm_jax.provenance import provenance
 from lstm_jax.run_directory import RunPaths, write_json
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
 
 __all__ = ["export_run", "first_params", "make_run", "write_run"]
 

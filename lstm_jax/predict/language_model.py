@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax import rng
 from lstm_jax.corpora import Vocabulary
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Key, Params
 from lstm_jax.objective import cross_entropy
 from lstm_jax.predict.sampling import GREEDY_BELOW, check_sampling, choose
 from lstm_jax.predict.text import encode, readable, unknown
+from lstm_jax.support import rng
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
 
 __all__ = ["LanguageModel", "LineScore", "Sample"]
 

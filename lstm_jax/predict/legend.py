@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 
 from lstm_jax.corpora import Encoder, Vocabulary, parse_encoder, parse_vocabulary, read_vocabulary
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Params
 from lstm_jax.predict.run import Run
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Params
 
 __all__ = ["Legend", "in_order", "legend_of", "parse_legend", "read_tokens"]
 

@@ -2,9 +2,9 @@
 
 import os
 
-from lstm_jax.errors import UserError
 from lstm_jax.predict.language_model import LanguageModel
 from lstm_jax.predict.run import Run
+from lstm_jax.support.errors import UserError
 
 __all__ = ["load", "model_of"]
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 
-from lstm_jax import models, rng, tasks
+from lstm_jax import models, tasks
 from lstm_jax.checkpoint import read_best
 from lstm_jax.corpora import Encoder, Vocabulary, how_reading_changed, read_encoder, read_vocabulary
-from lstm_jax.errors import UserError
 from lstm_jax.models import Model
-from lstm_jax.notation import Array, Params
 from lstm_jax.run_directory import RunPaths
+from lstm_jax.support import rng
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks.base import Task
 
 __all__ = ["Run"]

@@ -5,8 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key
 
 __all__ = ["GREEDY_BELOW", "check_sampling", "choose", "restrict"]
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["check_arguments", "open_lines", "read_all", "read_lines"]
 

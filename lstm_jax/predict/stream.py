@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lstm_jax.corpora.reading import check_unicode, read_json
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["FORMATS", "answers", "request"]
 

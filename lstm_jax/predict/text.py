@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_jax.corpora import Vocabulary
 from lstm_jax.corpora.vocabulary import EOS, SPLITTERS, UNK
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["describe_unknown", "encode", "readable", "unknown"]
 

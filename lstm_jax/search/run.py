@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lstm_jax import tasks
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted, Stopped
 from lstm_jax.metrics import read_metrics, read_result
-from lstm_jax.registry import check_name
 from lstm_jax.run_directory import RunPaths, config_differences, write_json
 from lstm_jax.search.space import Space
 from lstm_jax.search.study import counted, need_optuna, open_study, requeue, take_up_the_dead, this_process
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.define import Member, Sweep, expand
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
 from lstm_jax.sweep.member import Job, stoppable, train_member

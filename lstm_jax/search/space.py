@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.define import Member, expand
 from lstm_jax.sweep.distributions import draw, rounded
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "PRUNERS",

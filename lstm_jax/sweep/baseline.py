@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_jax.cells.spec import split_outside_parentheses
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["find_baseline", "named", "reference", "varying"]
 

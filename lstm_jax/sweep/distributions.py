@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name, lookup
 
 __all__ = ["DISTRIBUTIONS", "draw", "rounded"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import check_name
 from lstm_jax.run_directory import set_field
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name
 
 __all__ = ["check_field", "convert", "get", "parse", "with_values"]
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.member import Job, share_compiles
 from lstm_jax.sweep.processes import own_environment
 
@@ -187,7 +187,7 @@ def main(cores: str) -> int:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not the answer
-    from lstm_jax.quiet import quiet_libraries
+    from lstm_jax.support.quiet import quiet_libraries
 
     quiet_libraries()
     plan = pickle.load(sys.stdin.buffer)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.processes import own_environment
 from lstm_jax.sweep.summary import choose_metric

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from lstm_jax.errors import UserError
 from lstm_jax.interrupts import Interrupted
+from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job, stoppable, train_members
@@ -46,7 +46,7 @@ def _train(unit: Sequence[Job]) -> list[tuple[str, str]]:
             f"{sweep} is not seen on {platform.node()}: give a --workdir on a file system that all machines "
             "share"
         )
-    from lstm_jax.quiet import quiet_libraries
+    from lstm_jax.support.quiet import quiet_libraries
 
     quiet_libraries()
     ended: list[tuple[str, str]] = []

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_jax.errors import DirectoryInUse, UserError
-from lstm_jax.registry import check_name, lookup
 from lstm_jax.run_directory import RunDirectory
+from lstm_jax.support.errors import DirectoryInUse, UserError
+from lstm_jax.support.registry import check_name, lookup
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status, still_in_use

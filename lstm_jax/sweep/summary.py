@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_jax.errors import UserError
 from lstm_jax.metrics import read_result
-from lstm_jax.registry import check_name
 from lstm_jax.run_directory import write_json
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.baseline import find_baseline, named, reference
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.statistics import bootstrap, paired, wilson

@@ -75,7 +75,7 @@ def main(cores: str) -> int:
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
 
-    from lstm_jax.quiet import quiet_libraries
+    from lstm_jax.support.quiet import quiet_libraries
 
     quiet_libraries()
     return work(sys.stdin.buffer, replies)

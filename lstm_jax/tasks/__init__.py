@@ -8,8 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lstm_jax.errors import UserError
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import check_name, lookup
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.adding import adding, adding_1997, multiplication
 from lstm_jax.tasks.associative_recall import associative_recall

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.notation import Array, Key
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores
 from lstm_jax.tasks.generated import Example, Generator, check, check_real

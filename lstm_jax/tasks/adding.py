@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.notation import Array, Key
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Criterion
 from lstm_jax.tasks.generated import Example, Generator, check

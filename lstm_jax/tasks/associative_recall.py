@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Key
+from lstm_jax.support.notation import Key
 from lstm_jax.tasks.base import Criterion
 from lstm_jax.tasks.generated import Example, Generator, check
 

@@ -10,7 +10,7 @@ import numpy as np
 from lstm_jax.corpora.corpus import Corpus
 from lstm_jax.corpora.encoder import Encoder
 from lstm_jax.corpora.vocabulary import Vocabulary
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["Batch", "Criterion", "Metrics", "Scores", "Task", "figure_names"]
 

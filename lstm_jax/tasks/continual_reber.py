@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 from lstm_jax.tasks import reber, scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Task
 from lstm_jax.tasks.embedded_reber import lengths

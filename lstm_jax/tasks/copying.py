@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.notation import Array, Key
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores
 from lstm_jax.tasks.generated import Example, Generator, check

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores
 from lstm_jax.tasks.generated import Example, Generator, check

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax import rng
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Tree
+from lstm_jax.support import rng
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Scores, Task
 

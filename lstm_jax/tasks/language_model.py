@@ -15,8 +15,8 @@ import numpy as np
 
 from lstm_jax import corpora
 from lstm_jax.corpora import Corpus
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Task
 from lstm_jax.tasks.generated import check, check_real

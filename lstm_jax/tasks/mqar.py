@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Key
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Key
 from lstm_jax.tasks.base import Criterion
 from lstm_jax.tasks.generated import Example, Generator, check, check_real
 

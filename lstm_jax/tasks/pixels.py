@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.corpora.images import Images, load_images
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Task
 from lstm_jax.tasks.generated import check

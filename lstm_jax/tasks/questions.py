@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.notation import Array, Key
-from lstm_jax.registry import check_name
+from lstm_jax.support.notation import Array, Key
+from lstm_jax.support.registry import check_name
 from lstm_jax.tasks.base import Criterion
 from lstm_jax.tasks.generated import Example, Generator, check
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array
+from lstm_jax.support.notation import Array
 from lstm_jax.tasks.base import Batch, Metrics, Scores
 
 __all__ = ["COSTS", "best_high", "classes", "nats", "squared_error", "values", "values_within"]

@@ -14,8 +14,8 @@ import numpy as np
 from lstm_jax.corpora.encoder import Encoder, build_encoder
 from lstm_jax.corpora.labelled import LabelledTexts, Where, load_labelled
 from lstm_jax.corpora.vocabulary import SPLITTERS
-from lstm_jax.notation import Array, Tree
-from lstm_jax.registry import check_name
+from lstm_jax.support.notation import Array, Tree
+from lstm_jax.support.registry import check_name
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Metrics, Task
 from lstm_jax.tasks.generated import check, check_real

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["SHORTEST", "Plan", "Streams", "cut_streams", "fixed_plan", "random_plan", "static_lengths"]
 

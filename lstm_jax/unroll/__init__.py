@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Key, Params
-from lstm_jax.registry import check_name, lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Key, Params
+from lstm_jax.support.registry import check_name, lookup
 from lstm_jax.unroll import associative, cudnn, loop, scan
 from lstm_jax.unroll.base import Backend, Unrolled
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 from lstm_jax.unroll.base import Unrolled, where
 
 __all__ = ["linear_recurrence", "run", "supports"]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from lstm_jax.cells.base import Carry, Cell, Trace
-from lstm_jax.notation import Array, Params, Tree
+from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.unroll.base import where
 from lstm_jax.unroll.closures import explicit
 from lstm_jax.unroll.smooth import halve

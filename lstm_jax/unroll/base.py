@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Trace
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["Backend", "Unrolled", "where"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import Var
 
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["Explicit", "explicit"]
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.experimental import rnn
 
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.notation import Array, Key, Params
+from lstm_jax.support.notation import Array, Key, Params
 from lstm_jax.unroll.base import Unrolled, where
 
 __all__ = ["pack", "run", "supports"]

@@ -14,8 +14,8 @@ import numpy as np
 
 from lstm_jax import unroll
 from lstm_jax.cells.base import Carry, Cell
-from lstm_jax.notation import Array, Params, Tree
-from lstm_jax.pytrees import FIXED
+from lstm_jax.support.notation import Array, Params, Tree
+from lstm_jax.support.pytrees import FIXED
 from lstm_jax.unroll.base import Unrolled
 
 __all__ = [

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells.base import Carry, Cell, Trace
-from lstm_jax.notation import Array, Key, Params, Tree
+from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.unroll.backward import scan_with_backward
 from lstm_jax.unroll.base import Unrolled, where
 

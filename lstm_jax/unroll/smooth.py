@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["Halves", "halve", "is_smooth"]
 

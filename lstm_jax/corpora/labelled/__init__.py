@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lstm_jax.corpora.labelled import keywords, tables, tfds_sets, topics
 from lstm_jax.corpora.labelled.texts import LabelledTexts, Row, checked, split_documents, without_repeats
-from lstm_jax.registry import lookup
+from lstm_jax.support.registry import lookup
 
 __all__ = [
     "LABELLED",

@@ -11,7 +11,7 @@ from lstm_jax.corpora.corpus import SPLITS
 from lstm_jax.corpora.data_dir import named_directory
 from lstm_jax.corpora.labelled.texts import LabelledTexts, Row, checked, split_documents
 from lstm_jax.corpora.reading import check_unicode, find_files, read_json, read_text
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["FORMATS", "load", "read_rows"]
 

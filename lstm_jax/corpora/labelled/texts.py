@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_jax.corpora.corpus import SPLITS
-from lstm_jax.errors import UserError
+from lstm_jax.support.errors import UserError
 
 __all__ = ["LabelledTexts", "Row", "checked", "split_documents", "without_repeats"]
 

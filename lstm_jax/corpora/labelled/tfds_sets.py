@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from lstm_jax.corpora.data_dir import cache_directory
 from lstm_jax.corpora.labelled.texts import LabelledTexts, Row, checked, split_documents
-from lstm_jax.errors import UserError
-from lstm_jax.registry import lookup
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.registry import lookup
 
 __all__ = ["SETS", "labelled_texts", "load"]
 

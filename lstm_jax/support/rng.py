@@ -4,7 +4,7 @@ import zlib
 
 import jax
 
-from lstm_jax.notation import Array, Key
+from lstm_jax.support.notation import Array, Key
 
 __all__ = ["stream"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lstm_jax.errors import UserError
-from lstm_jax.notation import Array, Tree
+from lstm_jax.support.errors import UserError
+from lstm_jax.support.notation import Array, Tree
 
 __all__ = ["FIXED", "count", "leaf_names", "mask", "named_leaves", "trainable"]
 
