@@ -105,7 +105,7 @@ def main() -> None:
 
     from lstm_jax import tasks
     from lstm_jax.predict import Run
-    from lstm_jax.provenance import provenance
+    from lstm_jax.runs.provenance import provenance
     from lstm_jax.support.errors import UserError
 
     try:

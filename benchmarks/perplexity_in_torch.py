@@ -73,7 +73,7 @@ def main() -> None:
 
     from lstm_jax import evaluate
     from lstm_jax.predict import Run, exchange
-    from lstm_jax.provenance import provenance
+    from lstm_jax.runs.provenance import provenance
 
     torch.set_num_threads(1)  # a step of one row is too little work for two threads to meet over
     run = Run(options.run, options.data_dir)

@@ -157,7 +157,7 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch shares the GPU
     import jax
 
-    from lstm_jax.provenance import provenance
+    from lstm_jax.runs.provenance import provenance
 
     about = provenance()
     print(f"{about['hardware']}, jax {jax.__version__}, commit {about['commit']}, {about['date']}")

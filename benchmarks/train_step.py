@@ -145,7 +145,7 @@ def main() -> None:
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     import jax
 
-    from lstm_jax.provenance import provenance
+    from lstm_jax.runs.provenance import provenance
 
     about, on_gpu = provenance(), jax.devices()[0].platform == "gpu"
     print(f"{about['hardware']}, jax {jax.__version__}, commit {about['commit']}, {about['date']}")

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     from lstm_jax.instruments import INSTRUMENTS, Options, chosen, directory_for, write
     from lstm_jax.predict import Run
     from lstm_jax.predict.standard_input import check_arguments
-    from lstm_jax.progress import Progress
+    from lstm_jax.runs.progress import Progress
     from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)

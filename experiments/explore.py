@@ -25,7 +25,7 @@ def define_flags() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax.interrupts import Interrupted
+    from lstm_jax.runs.interrupts import Interrupted
 
     try:
         explore(arguments)

@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
 
 __all__ = [
@@ -73,7 +73,7 @@ def join_processes() -> None:
         if given:
             raise UserError(f"--{given[0]} goes with --distributed: add that, or leave it out")
         return
-    from lstm_jax import distributed
+    from lstm_jax.runs import distributed
 
     try:
         distributed.start(values.coordinator, values.processes, values.process_id, values.join_timeout)

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from lstm_jax import distributed, evaluate, models, optim, parallel
+from lstm_jax import evaluate, models, optim, parallel
 from lstm_jax.cells.rates import absent
 from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
 from lstm_jax.predict.exchange import first_params
-from lstm_jax.run_directory import flat_config, set_field
+from lstm_jax.runs import distributed
+from lstm_jax.runs.directory import flat_config, set_field
 from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params, Tree

@@ -7,14 +7,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import corpora, distributed, evaluate, predict, tasks
+from lstm_jax import corpora, evaluate, predict, tasks
 from lstm_jax.analysis.curves import learning_curve
-from lstm_jax.checkpoint import read_best
-from lstm_jax.interrupts import Interrupts
-from lstm_jax.metrics import read_metrics, write_result
 from lstm_jax.models import Model
-from lstm_jax.provenance import provenance
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs import distributed
+from lstm_jax.runs.checkpoint import read_best
+from lstm_jax.runs.directory import RunPaths
+from lstm_jax.runs.interrupts import Interrupts
+from lstm_jax.runs.metrics import read_metrics, write_result
+from lstm_jax.runs.provenance import provenance
 from lstm_jax.support import pytrees
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params

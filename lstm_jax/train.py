@@ -9,11 +9,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import distributed, results
+from lstm_jax import results
 from lstm_jax.crew import assemble, compile_run, prepare
 from lstm_jax.events import Calendar
-from lstm_jax.interrupts import Interrupted, Interrupts, Stopped
-from lstm_jax.progress import Progress
+from lstm_jax.runs import distributed
+from lstm_jax.runs.interrupts import Interrupted, Interrupts, Stopped
+from lstm_jax.runs.progress import Progress
 from lstm_jax.support.errors import UserError
 from lstm_jax.trainee import Aside, OnEvaluation, Trainee
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_jax import distributed, optim, results
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax import optim, results
 from lstm_jax.events import Calendar
-from lstm_jax.interrupts import Interrupts, Stopped
-from lstm_jax.metrics import Recorder
 from lstm_jax.models import Model
-from lstm_jax.run_directory import RunDirectory, RunPaths, write_json
+from lstm_jax.runs import distributed
+from lstm_jax.runs.checkpoint import Checkpoints
+from lstm_jax.runs.directory import RunDirectory, RunPaths, write_json
+from lstm_jax.runs.interrupts import Interrupts, Stopped
+from lstm_jax.runs.metrics import Recorder
 from lstm_jax.state import TrainState
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Task

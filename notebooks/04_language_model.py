@@ -14,7 +14,7 @@ from configs import quickstart
 from lstm_jax import predict, train
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.instruments import look
-from lstm_jax.metrics import read_metrics
+from lstm_jax.runs.metrics import read_metrics
 
 workdir = tempfile.TemporaryDirectory()
 place = f"{workdir.name}/small"

@@ -10,7 +10,7 @@ from tiny_runs import MODEL, write_label_run, write_recall_run, write_run
 from lstm_jax import instruments, predict
 from lstm_jax.analysis import attention
 from lstm_jax.instruments import INSTRUMENTS, Options
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
 from lstm_jax.support.errors import UserError
 
 QUESTIONS = {"name": "questions", "length": 3, "kind": "all", "batch": 2, "eval_batch": 6, "eval_steps": 1}

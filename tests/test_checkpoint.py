@@ -19,7 +19,7 @@ import optax
 import pytest
 from flax import struct
 
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.support.errors import UserError
 
 
@@ -309,7 +309,7 @@ def test_a_mismatch_names_the_leaf_and_both(tmp_path, target, message):
 ELSEWHERE = """
 import sys, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.runs.checkpoint import Checkpoints
 mesh = Mesh(np.array(jax.devices()), ("data",))
 everywhere = NamedSharding(mesh, P())
 where = {"w": everywhere, "carry": NamedSharding(mesh, P("data")), "n": everywhere}
@@ -352,7 +352,7 @@ def test_without_a_sharding_arrays_are_not_pinned_to_a_device(tmp_path):
 
 FULL = """
 import resource, sys, numpy as np
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.support.errors import UserError
 small, large = {"w": np.zeros(10)}, {"w": np.random.default_rng(0).normal(size=100_000)}
 with Checkpoints(sys.argv[1]) as checkpoints:
@@ -417,7 +417,7 @@ def test_another_failure_of_orbax_is_not_taken_for_a_full_disk(tmp_path, monkeyp
 
 KILLED = """
 import sys, numpy as np, jax.numpy as jnp
-from lstm_jax.checkpoint import Checkpoints
+from lstm_jax.runs.checkpoint import Checkpoints
 with Checkpoints(sys.argv[1], keep=2) as checkpoints:
     step, found = 0, checkpoints.restore_latest({"w": np.zeros((8, 100_000), np.float32), "step": 0})
     if found is not None:
@@ -471,7 +471,7 @@ def test_orbax_says_nothing_under_absl_and_its_lone_errors_pass(tmp_path):
         from absl import app
         def main(_):
             import numpy as np
-            from lstm_jax.checkpoint import Checkpoints
+            from lstm_jax.runs.checkpoint import Checkpoints
             with Checkpoints(sys.argv[1]) as checkpoints:
                 checkpoints.save_latest(1, {"w": np.zeros(3)}, {})
                 checkpoints.restore_latest({"w": np.zeros(3)})

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from lstm_jax import cli
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
 
 SHOW = """

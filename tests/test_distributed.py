@@ -12,9 +12,10 @@ from conftest import ROOT
 from test_train import corpus, tiny  # noqa: F401  a fixture
 
 from configs import base
-from lstm_jax import cli, distributed, train
-from lstm_jax.metrics import read_metrics, read_result
-from lstm_jax.run_directory import flat_config
+from lstm_jax import cli, train
+from lstm_jax.runs import distributed
+from lstm_jax.runs.directory import flat_config
+from lstm_jax.runs.metrics import read_metrics, read_result
 from lstm_jax.support.errors import UserError
 
 FIELDS = {
@@ -27,9 +28,10 @@ TIMES = {"tokens_per_second", "seconds"}
 
 WORKER = """
 import os, signal, sys
-from lstm_jax import distributed, train
+from lstm_jax import train
+from lstm_jax.runs import distributed
 from lstm_jax.support.errors import UserError
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.trainee import Trainee
 from test_train import tiny
 

@@ -14,7 +14,7 @@ from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run
 
 from lstm_jax import instruments, predict
 from lstm_jax.instruments import INSTRUMENTS, Options, windows
-from lstm_jax.run_directory import RunPaths, write_json
+from lstm_jax.runs.directory import RunPaths, write_json
 from lstm_jax.support.errors import UserError
 
 ROOT = Path(__file__).parents[1]

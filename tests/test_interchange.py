@@ -14,8 +14,8 @@ from configs import base, quickstart
 from lstm_jax import models, tasks, train
 from lstm_jax.compat.safetensors import params_from_file, read_weights, write_params, write_weights
 from lstm_jax.corpora import Encoder, Vocabulary
-from lstm_jax.metrics import read_result
 from lstm_jax.predict import Classifier, Run, exchange, legend
+from lstm_jax.runs.metrics import read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.pytrees import named_leaves
 

@@ -10,8 +10,8 @@ import pytest
 from configs import base
 from configs.memory import base as memory
 from lstm_jax import train
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import GENERATORS, make_task
 from tests.solvers import SOLVERS

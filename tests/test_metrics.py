@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax.metrics import Recorder, read_metrics, read_result, write_result
-from lstm_jax.progress import Progress
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result, write_result
+from lstm_jax.runs.progress import Progress
 from lstm_jax.support.errors import UserError
 
 
@@ -113,7 +113,7 @@ def test_a_bad_line_in_the_middle_is_passed_over_with_a_warning(tmp_path, caplog
 
 def test_a_killed_writer_loses_no_row_that_was_written(tmp_path):
     program = (
-        "import os, signal, sys; from lstm_jax.metrics import Recorder\n"
+        "import os, signal, sys; from lstm_jax.runs.metrics import Recorder\n"
         "recorder = Recorder(sys.argv[1], tensorboard=False)\n"
         "[recorder.write(step, 'train', loss=1.0) for step in range(5)]\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
@@ -135,7 +135,7 @@ def test_missing_file_and_full_disk_are_user_errors(tmp_path):
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_row_is_a_user_error_and_tears_no_other_row(tmp_path):
     program = (
-        "import resource, sys; from lstm_jax.metrics import Recorder; from lstm_jax.support.errors import UserError\n"
+        "import resource, sys; from lstm_jax.runs.metrics import Recorder; from lstm_jax.support.errors import UserError\n"
         "with Recorder(sys.argv[1], tensorboard=False) as recorder:\n"
         "    recorder.write(1, 'train', loss=1.0)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
@@ -187,7 +187,7 @@ def test_tensorboard_holds_the_finite_numbers_and_is_told_of_a_rewind(tmp_path, 
 
 def test_without_tensorboard_it_is_neither_imported_nor_written(tmp_path):
     program = (
-        "import sys; from lstm_jax.metrics import Recorder\n"
+        "import sys; from lstm_jax.runs.metrics import Recorder\n"
         "with Recorder(sys.argv[1], tensorboard=False) as recorder: recorder.write(1, 'train', loss=1.0)\n"
         "assert 'tensorboardX' not in sys.modules"
     )

@@ -266,8 +266,8 @@ def test_scores_come_while_lines_are_read(words):
 @pytest.fixture(scope="module")
 def run(words, tmp_path_factory):
     """A run's directory as training leaves it."""
-    from lstm_jax.checkpoint import Checkpoints
-    from lstm_jax.run_directory import RunPaths, write_json
+    from lstm_jax.runs.checkpoint import Checkpoints
+    from lstm_jax.runs.directory import RunPaths, write_json
 
     paths = RunPaths(tmp_path_factory.mktemp("run"))
     write_json(paths.config, {"task": {"name": "language_model", "corpus": "text"}, "model": SECTION})
@@ -311,7 +311,7 @@ def test_what_cannot_be_loaded(run, tmp_path):
 
 
 def test_character_level_penn_treebank_trims_lines(run, characters, tmp_path):
-    from lstm_jax.checkpoint import Checkpoints
+    from lstm_jax.runs.checkpoint import Checkpoints
 
     directory = copy_of(run, tmp_path, task={"corpus": "ptb"})
     write_vocabulary(characters.vocabulary, directory / "vocabulary.json")

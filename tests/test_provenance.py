@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_jax import provenance as module
-from lstm_jax.provenance import commit_of, hardware, provenance, versions
+from lstm_jax.runs import provenance as module
+from lstm_jax.runs.provenance import commit_of, hardware, provenance, versions
 
 
 def git(directory: Path, *arguments: str) -> str:

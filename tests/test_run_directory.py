@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_jax import run_directory
-from lstm_jax.run_directory import RunDirectory, RunPaths, config_differences, write_json
+from lstm_jax.runs import directory
+from lstm_jax.runs.directory import RunDirectory, RunPaths, config_differences, write_json
 from lstm_jax.support.errors import UserError
 
 CONFIG = {
@@ -81,7 +81,7 @@ def test_a_second_run_in_the_same_process_is_refused_until_the_first_ends(tmp_pa
 
 def test_another_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     program = (
-        "import sys, time; from lstm_jax.run_directory import RunDirectory\n"
+        "import sys, time; from lstm_jax.runs.directory import RunDirectory\n"
         "run = RunDirectory(sys.argv[1]); print('locked', flush=True); time.sleep(600)"
     )
     child = subprocess.Popen(
@@ -103,7 +103,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatc
     def no_locks(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(run_directory.fcntl, "flock", no_locks)
+    monkeypatch.setattr(directory.fcntl, "flock", no_locks)
     with RunDirectory(tmp_path) as run:
         run.guard(CONFIG)
     assert "cannot be locked (Operation not supported)" in caplog.text
@@ -201,7 +201,7 @@ def test_write_json_replaces_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_directory.os, "fsync", full)
+    monkeypatch.setattr(directory.os, "fsync", full)
     with pytest.raises(UserError, match=r"cannot write .*x\.json: No space left on device"):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text(encoding="utf-8"))["a"] == [0.1, float("inf")]

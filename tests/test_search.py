@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from test_sweep_run import tiny
 
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.distributions import DISTRIBUTIONS
 

@@ -7,8 +7,8 @@ import pytest
 from test_sweep_run import tiny
 from test_sweep_together import assert_equal_runs
 
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import read_metrics
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import read_metrics
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import on_ray
 from lstm_jax.sweep.define import Sweep, expand

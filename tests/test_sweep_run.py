@@ -18,9 +18,9 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs.memory import base
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
-from lstm_jax.run_directory import RunDirectory
+from lstm_jax.runs.directory import RunDirectory
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.sweep import member as training
 from lstm_jax.sweep import run as running

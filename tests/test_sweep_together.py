@@ -13,8 +13,8 @@ from test_train import corpus  # noqa: F401  a fixture
 from test_train import tiny as tiny_text
 
 from lstm_jax import crew, results, train
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status

@@ -29,10 +29,10 @@ from lstm_jax.corpora.labelled import (
 )
 from lstm_jax.corpora.labelled.tables import load, read_rows
 from lstm_jax.instruments import Options
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
 from lstm_jax.predict.classification import Classifier
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.text_classification import best_lengths, from_texts

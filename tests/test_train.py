@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 
 from configs import base
 from lstm_jax import evaluate, models, optim, predict, results, tasks, train
-from lstm_jax.checkpoint import Checkpoints
-from lstm_jax.interrupts import Interrupted
-from lstm_jax.metrics import Recorder, read_metrics, read_result
+from lstm_jax.runs.checkpoint import Checkpoints
+from lstm_jax.runs.interrupts import Interrupted
+from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.directory import status
 from lstm_jax.sweep.member import Job, train_member
@@ -188,7 +188,7 @@ def test_a_kill_during_a_save_changes_nothing(whole: Path, corpus: str, tmp_path
     import os, signal, sys
     sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
     from lstm_jax import train
-    from lstm_jax.checkpoint import Checkpoints
+    from lstm_jax.runs.checkpoint import Checkpoints
     from test_train import tiny
     save, saves = Checkpoints.save_latest, []
     def killing(self, *arguments):

@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 
 from lstm_jax import models, tasks
-from lstm_jax.checkpoint import Checkpoints
 from lstm_jax.corpora import write_encoder, write_vocabulary
-from lstm_jax.run_directory import RunPaths, write_json
+from lstm_jax.runs.checkpoint import Checkpoints
+from lstm_jax.runs.directory import RunPaths, write_json
 
 TEXTS = {
     "train": "the cat sat on the mat\nthe dog <unk> the cat\na dog sat , too\n" * 3,

@@ -25,7 +25,7 @@ from lstm_jax.instruments.recall import RECALL
 from lstm_jax.instruments.saturation import SATURATION
 from lstm_jax.instruments.timescales import TIMESCALES
 from lstm_jax.predict import Run
-from lstm_jax.run_directory import write_json
+from lstm_jax.runs.directory import write_json
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.registry import check_name
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 
-from lstm_jax.checkpoint import Checkpoints, read_best
 from lstm_jax.compat.export import CANNOT, PLATFORMS, WHAT, export_model, first_carry, flat
 from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.program import write_program
@@ -23,8 +22,9 @@ from lstm_jax.compat.safetensors import WeightsFile, params_from_file, read_weig
 from lstm_jax.compat.torch import module_of
 from lstm_jax.predict.legend import Legend, in_order, legend_of, parse_legend
 from lstm_jax.predict.run import Run
-from lstm_jax.provenance import provenance
-from lstm_jax.run_directory import RunPaths, write_json
+from lstm_jax.runs.checkpoint import Checkpoints, read_best
+from lstm_jax.runs.directory import RunPaths, write_json
+from lstm_jax.runs.provenance import provenance
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params
 

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 
 from lstm_jax import models, tasks
-from lstm_jax.checkpoint import read_best
 from lstm_jax.corpora import Encoder, Vocabulary, how_reading_changed, read_encoder, read_vocabulary
 from lstm_jax.models import Model
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.checkpoint import read_best
+from lstm_jax.runs.directory import RunPaths
 from lstm_jax.support import rng
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lstm_jax import tasks
-from lstm_jax.interrupts import Interrupted, Stopped
-from lstm_jax.metrics import read_metrics, read_result
-from lstm_jax.run_directory import RunPaths, config_differences, write_json
+from lstm_jax.runs.directory import RunPaths, config_differences, write_json
+from lstm_jax.runs.interrupts import Interrupted, Stopped
+from lstm_jax.runs.metrics import read_metrics, read_result
 from lstm_jax.search.space import Space
 from lstm_jax.search.study import counted, need_optuna, open_study, requeue, take_up_the_dead, this_process
 from lstm_jax.support.errors import UserError

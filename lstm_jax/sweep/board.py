@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from lstm_jax.metrics import read_result
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
+from lstm_jax.runs.metrics import read_result
 from lstm_jax.sweep.define import Member
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.summary import better, figure_of, metric_of

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lstm_jax.metrics import read_metrics
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
+from lstm_jax.runs.metrics import read_metrics
 from lstm_jax.sweep.baseline import find_baseline, varying
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import over_seeds

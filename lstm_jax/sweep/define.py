@@ -36,7 +36,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.cells import NO_FORGET_BIAS
 from lstm_jax.cells.spec import split_outside_parentheses
-from lstm_jax.run_directory import flat_config, set_field
+from lstm_jax.runs.directory import flat_config, set_field
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.registry import check_name
 from lstm_jax.sweep import fields, templates

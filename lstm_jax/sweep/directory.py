@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from lstm_jax.provenance import commit_of, versions
-from lstm_jax.run_directory import RunDirectory, RunPaths, config_differences, write_json
+from lstm_jax.runs.directory import RunDirectory, RunPaths, config_differences, write_json
+from lstm_jax.runs.provenance import commit_of, versions
 from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.define import Sweep

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_jax.run_directory import set_field
+from lstm_jax.runs.directory import set_field
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.registry import check_name
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.member import Job, share_compiles
 from lstm_jax.sweep.processes import own_environment

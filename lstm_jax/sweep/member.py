@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lstm_jax.interrupts import Interrupted, Stopped
+from lstm_jax.runs.interrupts import Interrupted, Stopped
 from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.sweep.directory import drop_checkpoints, record_failure, status
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.directory import record_failure

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import lstm_jax
-from lstm_jax.interrupts import Interrupted
+from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_jax.run_directory import RunDirectory
+from lstm_jax.runs.directory import RunDirectory
 from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.support.registry import check_name, lookup
 from lstm_jax.sweep.board import Board

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_jax.metrics import read_result
-from lstm_jax.run_directory import write_json
+from lstm_jax.runs.directory import write_json
+from lstm_jax.runs.metrics import read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.baseline import find_baseline, named, reference

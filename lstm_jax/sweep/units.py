@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs.directory import RunPaths
 from lstm_jax.sweep.member import Job
 
 __all__ = ["MOST", "apart", "group", "share_out"]

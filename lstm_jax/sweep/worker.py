@@ -37,7 +37,7 @@ def work(source: BinaryIO, replies: BinaryIO) -> int:
       source: pickled lists of jobs.
       replies: gets a pickled (name, status) for each job that has ended.
     """
-    from lstm_jax.interrupts import Interrupted
+    from lstm_jax.runs.interrupts import Interrupted
     from lstm_jax.sweep.member import stoppable, train_members
 
     jobs: queue.Queue[Any] = queue.Queue()

@@ -34,8 +34,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from lstm_jax import distributed
-from lstm_jax.run_directory import RunPaths
+from lstm_jax.runs import distributed
+from lstm_jax.runs.directory import RunPaths
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params, Tree
 from lstm_jax.support.pytrees import named_leaves
@@ -227,7 +227,7 @@ class _Store:
                 for number in self._damaged:
                     os.replace(self.directory / str(number), self.directory / _TRASH / str(number))
             if jax.process_count() > 1:
-                multihost_utils.sync_global_devices("lstm_jax.checkpoint.discard_damaged")
+                multihost_utils.sync_global_devices("lstm_jax.runs.checkpoint.discard_damaged")
             self._damaged.clear()
             self._manager.reload()
         self._empty_trash()
@@ -337,7 +337,7 @@ class Checkpoints:
 
     A checkpoint becomes visible by one rename when it is complete, and older ones are removed only after
     that, so a process may be killed at any moment. Only one process (or one multi-process job) may write a
-    directory: see `lstm_jax.run_directory`.
+    directory: see `lstm_jax.runs.directory`.
 
     Args:
       directory: holds `latest/` and `best/`; made when missing.

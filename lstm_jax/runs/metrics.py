@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_jax.run_directory import RunPaths, write_json
+from lstm_jax.runs.directory import RunPaths, write_json
 from lstm_jax.support.errors import UserError
 
 __all__ = ["Recorder", "read_metrics", "read_result", "write_result"]
