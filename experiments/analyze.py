@@ -39,7 +39,7 @@ def usage() -> str:
     """USAGE with the table of instruments, which costs an import of jax."""
     if not any(a in ("--help", "-h", "-help", "--helpfull", "-?") for a in sys.argv[1:]):
         return ""
-    from lstm_jax.instruments import INSTRUMENTS
+    from lstm_jax.analysis.instruments import INSTRUMENTS
 
     return USAGE + "\n".join(f"  {name:<14}{instrument.what}" for name, instrument in INSTRUMENTS.items())
 
@@ -52,7 +52,7 @@ def bar(progress: Any) -> Callable[[int, int], None]:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.instruments import INSTRUMENTS, Options, chosen, directory_for, write
+    from lstm_jax.analysis.instruments import INSTRUMENTS, Options, chosen, directory_for, write
     from lstm_jax.predict import Run
     from lstm_jax.predict.standard_input import check_arguments
     from lstm_jax.runs.progress import Progress

@@ -22,7 +22,7 @@ stopped. Ctrl-C and SIGTERM save first.
 
 def main(arguments: list[str]) -> None:
     from lstm_jax import train
-    from lstm_jax.instruments import INSTRUMENTS, Options, take
+    from lstm_jax.analysis.instruments import INSTRUMENTS, Options, take
     from lstm_jax.predict import Run
 
     config, workdir = cli.config_and_workdir()

@@ -14,9 +14,9 @@ import jax
 
 from configs.memory import base
 from lstm_jax.analysis import timescales
+from lstm_jax.analysis.instruments import look
 from lstm_jax.analysis.variants import learning_bands
 from lstm_jax.cells import forget_bias
-from lstm_jax.instruments import look
 from lstm_jax.predict import Run
 from lstm_jax.sweep import comparison, define, run, summary, table
 

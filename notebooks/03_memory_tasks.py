@@ -12,7 +12,7 @@ import tempfile
 from configs.memory import base
 from lstm_jax import tasks, train
 from lstm_jax.analysis import recall, sequences
-from lstm_jax.instruments import look
+from lstm_jax.analysis.instruments import look
 from lstm_jax.predict import Run
 
 workdir = tempfile.TemporaryDirectory()

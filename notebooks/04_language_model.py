@@ -13,7 +13,7 @@ import tempfile
 from configs import quickstart
 from lstm_jax import predict, train
 from lstm_jax.analysis.curves import learning_curve
-from lstm_jax.instruments import look
+from lstm_jax.analysis.instruments import look
 from lstm_jax.runs.metrics import read_metrics
 
 workdir = tempfile.TemporaryDirectory()

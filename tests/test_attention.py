@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_runs import MODEL, write_label_run, write_recall_run, write_run
 
-from lstm_jax import instruments, predict
-from lstm_jax.analysis import attention
-from lstm_jax.instruments import INSTRUMENTS, Options
+from lstm_jax import predict
+from lstm_jax.analysis import attention, instruments
+from lstm_jax.analysis.instruments import INSTRUMENTS, Options
 from lstm_jax.runs.directory import RunPaths
 from lstm_jax.support.errors import UserError
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run, write_text_run
 
-from lstm_jax import instruments, predict
-from lstm_jax.instruments import INSTRUMENTS, Options, windows
+from lstm_jax import predict
+from lstm_jax.analysis import instruments
+from lstm_jax.analysis.instruments import INSTRUMENTS, Options, windows
 from lstm_jax.runs.directory import RunPaths, write_json
 from lstm_jax.support.errors import UserError
 

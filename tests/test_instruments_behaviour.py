@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import losses
+from lstm_jax.analysis.instruments import INSTRUMENTS, Options, chosen, take
 from lstm_jax.corpora import build_corpus
-from lstm_jax.instruments import INSTRUMENTS, Options, chosen, take
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.language_model import from_corpus

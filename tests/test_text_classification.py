@@ -16,7 +16,9 @@ from tiny_runs import write_label_run
 
 from configs import base
 from experiments import classify
-from lstm_jax import evaluate, instruments, models, predict, results, train
+from lstm_jax import evaluate, models, predict, results, train
+from lstm_jax.analysis import instruments
+from lstm_jax.analysis.instruments import Options
 from lstm_jax.corpora import encoder as encoders
 from lstm_jax.corpora.labelled import (
     Row,
@@ -28,7 +30,6 @@ from lstm_jax.corpora.labelled import (
     without_repeats,
 )
 from lstm_jax.corpora.labelled.tables import load, read_rows
-from lstm_jax.instruments import Options
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.runs.directory import RunPaths
 from lstm_jax.runs.interrupts import Interrupted
@@ -643,7 +644,7 @@ def test_confusion_and_calibration_are_of_the_runs_own_figures(whole):
 
 def test_very_many_labels_get_a_calibration_and_the_reason_why_no_map(tmp_path, monkeypatch, capsys):
     workdir = write_label_run(tmp_path)
-    monkeypatch.setattr("lstm_jax.instruments.answers.MOST_CLASSES", 2)
+    monkeypatch.setattr("lstm_jax.analysis.instruments.answers.MOST_CLASSES", 2)
     monkeypatch.setattr("lstm_jax.cli.config_and_workdir", lambda: (None, str(workdir)))
     monkeypatch.setattr(train, "run", lambda config, workdir: None)
     classify.main([])

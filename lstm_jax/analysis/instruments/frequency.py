@@ -3,10 +3,10 @@
 import numpy as np
 
 from lstm_jax.analysis import frequency
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.text import corpus_of, no_text, split_tokens
+from lstm_jax.analysis.instruments.windows import unit_of
 from lstm_jax.analysis.losses import token_nats
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.text import corpus_of, no_text, split_tokens
-from lstm_jax.instruments.windows import unit_of
 from lstm_jax.predict import Run
 
 __all__ = ["FREQUENCY"]

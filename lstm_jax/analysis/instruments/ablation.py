@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import ablation
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.text import split_tokens
+from lstm_jax.analysis.instruments.windows import batches, unit_of
 from lstm_jax.analysis.losses import shifted
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.text import split_tokens
-from lstm_jax.instruments.windows import batches, unit_of
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Batch

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from lstm_jax.analysis import saturation
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import add_up, kind_of, unit_of
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.windows import add_up, kind_of, unit_of
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
 from lstm_jax.support.notation import Array

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from lstm_jax.analysis import timescales
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import add_up, unit_of, without_gate
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.windows import add_up, unit_of, without_gate
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
 from lstm_jax.support.notation import Array, Params

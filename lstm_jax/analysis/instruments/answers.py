@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import calibration, confusion
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import batches
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.windows import batches
 from lstm_jax.predict import Run
 from lstm_jax.state import from_start
 from lstm_jax.support.errors import UserError

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from lstm_jax.analysis import gates
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.sequence import one_sequence
-from lstm_jax.instruments.timescales import of_layers
-from lstm_jax.instruments.windows import kind_of, unit_of, without_gate
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.sequence import one_sequence
+from lstm_jax.analysis.instruments.timescales import of_layers
+from lstm_jax.analysis.instruments.windows import kind_of, unit_of, without_gate
 from lstm_jax.predict import Run
 
 __all__ = ["GATES"]

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.instruments.ablation import ABLATION
-from lstm_jax.instruments.answers import CALIBRATION, CONFUSION
-from lstm_jax.instruments.attention import ATTENTION
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.context import CONTEXT
-from lstm_jax.instruments.frequency import FREQUENCY
-from lstm_jax.instruments.gates import GATES
-from lstm_jax.instruments.lags import LAGS
-from lstm_jax.instruments.perturbation import PERTURBATION
-from lstm_jax.instruments.recall import RECALL
-from lstm_jax.instruments.saturation import SATURATION
-from lstm_jax.instruments.timescales import TIMESCALES
+from lstm_jax.analysis.instruments.ablation import ABLATION
+from lstm_jax.analysis.instruments.answers import CALIBRATION, CONFUSION
+from lstm_jax.analysis.instruments.attention import ATTENTION
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.context import CONTEXT
+from lstm_jax.analysis.instruments.frequency import FREQUENCY
+from lstm_jax.analysis.instruments.gates import GATES
+from lstm_jax.analysis.instruments.lags import LAGS
+from lstm_jax.analysis.instruments.perturbation import PERTURBATION
+from lstm_jax.analysis.instruments.recall import RECALL
+from lstm_jax.analysis.instruments.saturation import SATURATION
+from lstm_jax.analysis.instruments.timescales import TIMESCALES
 from lstm_jax.predict import Run
 from lstm_jax.runs.directory import write_json
 from lstm_jax.support.errors import UserError

@@ -1,9 +1,9 @@
 """What a run's language model uses of far words: their order, or only that they were there."""
 
 from lstm_jax.analysis import perturbation
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.text import no_text, split_tokens
-from lstm_jax.instruments.windows import unit_of
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.text import no_text, split_tokens
+from lstm_jax.analysis.instruments.windows import unit_of
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 

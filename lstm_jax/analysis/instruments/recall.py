@@ -2,7 +2,7 @@
 
 from lstm_jax import evaluate, tasks
 from lstm_jax.analysis import recall
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import attention, memories
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.sequence import one_sequence
+from lstm_jax.analysis.instruments.windows import batches, kind_of
 from lstm_jax.analysis.style import shown_label
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.sequence import one_sequence
-from lstm_jax.instruments.windows import batches, kind_of
 from lstm_jax.models.pooling import attention_weights
 from lstm_jax.predict import Run
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis.gates import MOST_TOKENS
-from lstm_jax.instruments.base import Options
-from lstm_jax.instruments.windows import batches, real_steps
+from lstm_jax.analysis.instruments.base import Options
+from lstm_jax.analysis.instruments.windows import batches, real_steps
 from lstm_jax.predict import Run
 from lstm_jax.predict.text import describe_unknown, encode, unknown
 from lstm_jax.support.errors import UserError

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.instruments.base import Progress
+from lstm_jax.analysis.instruments.base import Progress
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
 from lstm_jax.state import from_start

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import lags
-from lstm_jax.instruments.base import Instrument, Options, Progress, Reading
-from lstm_jax.instruments.windows import batches, kind_of, real_steps, unit_of
+from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.windows import batches, kind_of, real_steps, unit_of
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
 from lstm_jax.state import from_start
