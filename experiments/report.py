@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> None:
     directory = FLAGS.sweep or (arguments.pop() if len(arguments) == 1 else "")
     if arguments or not directory:
         raise UserError("give the directory of one sweep: --sweep=DIR")
-    from lstm_jax.report.page import write
     from lstm_jax.sweep.comparison import read
     from lstm_jax.sweep.pictures import draw
+    from lstm_jax.sweep.report.page import write
     from lstm_jax.sweep.summary import summarise
     from lstm_jax.sweep.table import failures, table
 

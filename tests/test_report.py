@@ -75,7 +75,7 @@ def comparison(paths) -> Comparison:
 def page(comparison) -> Path:
     pytest.importorskip("plotly", reason="needs pip install -e '.[report]'")
     pytest.importorskip("jinja2", reason="needs pip install -e '.[report]'")
-    from lstm_jax.report.page import write
+    from lstm_jax.sweep.report.page import write
 
     return write(comparison, title=EVIL)
 
@@ -161,7 +161,7 @@ def test_it_asks_nothing_of_the_network_and_its_links_are_files_beside_it(page):
 
 def test_links_start_from_where_the_page_lies(comparison, tmp_path):
     pytest.importorskip("plotly", reason="needs pip install -e '.[report]'")
-    from lstm_jax.report.page import write
+    from lstm_jax.sweep.report.page import write
 
     other = write(comparison, tmp_path / "deep" / "page.html")
     links = [link for link in links_of(other.read_text()) if not link.startswith("data:")]
@@ -170,7 +170,7 @@ def test_links_start_from_where_the_page_lies(comparison, tmp_path):
 
 def test_plotly_knows_every_property_of_the_charts(comparison):
     graph_objects = pytest.importorskip("plotly.graph_objects", reason="needs pip install -e '.[report]'")
-    from lstm_jax.report.charts import sections
+    from lstm_jax.sweep.report.charts import sections
 
     made = sections(comparison)
     assert [section.id for section in made] == [
@@ -190,7 +190,7 @@ def test_plotly_knows_every_property_of_the_charts(comparison):
 
 def test_a_sweep_with_nothing_finished_has_a_page_that_says_so(tmp_path):
     pytest.importorskip("plotly", reason="needs pip install -e '.[report]'")
-    from lstm_jax.report.page import render
+    from lstm_jax.sweep.report.page import render
 
     make(tmp_path, {"seeds": 2}, ended=0)
     text = without_scripts(render(read(tmp_path)))
@@ -203,7 +203,7 @@ def test_a_sweep_with_nothing_finished_has_a_page_that_says_so(tmp_path):
 
 def test_a_big_sweep_stays_small(tmp_path):
     pytest.importorskip("plotly", reason="needs pip install -e '.[report]'")
-    from lstm_jax.report.page import render
+    from lstm_jax.sweep.report.page import render
 
     rates = {"distribution": "log_uniform", "low": 1e-4, "high": 1e-1}
     hidden = {"distribution": "choice", "values": [8, 16, 32]}
@@ -217,7 +217,7 @@ def test_a_big_sweep_stays_small(tmp_path):
 
 
 def test_without_the_extra_it_says_what_to_install(comparison, monkeypatch):
-    from lstm_jax.report.page import render
+    from lstm_jax.sweep.report.page import render
 
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[report\]'"):

@@ -1,11 +1,11 @@
 """The charts of a page: what the figures for print show, to be pointed at."""
 
-from lstm_jax.report.chart import Section
-from lstm_jax.report.differences import differences
-from lstm_jax.report.fields import marginal, parallel
-from lstm_jax.report.learning import learning
-from lstm_jax.report.lengths import by_length, maps
 from lstm_jax.sweep.comparison import Comparison
+from lstm_jax.sweep.report.chart import Section
+from lstm_jax.sweep.report.differences import differences
+from lstm_jax.sweep.report.fields import marginal, parallel
+from lstm_jax.sweep.report.learning import learning
+from lstm_jax.sweep.report.lengths import by_length, maps
 
 __all__ = ["sections"]
 

@@ -3,7 +3,9 @@
 from typing import Any
 
 from lstm_jax.analysis.variants import looks, median_over_seeds
-from lstm_jax.report.chart import (
+from lstm_jax.sweep.comparison import Comparison, curves, name_of
+from lstm_jax.sweep.pictures import MOST
+from lstm_jax.sweep.report.chart import (
     SYMBOLS,
     Chart,
     Figure,
@@ -17,8 +19,6 @@ from lstm_jax.report.chart import (
     tint,
     values_axis,
 )
-from lstm_jax.sweep.comparison import Comparison, curves, name_of
-from lstm_jax.sweep.pictures import MOST
 
 __all__ = ["learning"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lstm_jax.report.chart import Section, plain
-from lstm_jax.report.charts import sections
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.comparison import Comparison, name_of
+from lstm_jax.sweep.report.chart import Section, plain
+from lstm_jax.sweep.report.charts import sections
 from lstm_jax.sweep.table import columns, number
 
 __all__ = ["render", "write"]

@@ -1,8 +1,17 @@
 """The differences to the baseline with their intervals."""
 
 from lstm_jax.analysis.variants import looks
-from lstm_jax.report.chart import SYMBOLS, Chart, Figure, Section, layout_of, metric_name, plain, rounded
 from lstm_jax.sweep.comparison import Comparison, shown_variants, variant_of
+from lstm_jax.sweep.report.chart import (
+    SYMBOLS,
+    Chart,
+    Figure,
+    Section,
+    layout_of,
+    metric_name,
+    plain,
+    rounded,
+)
 from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.table import number
 

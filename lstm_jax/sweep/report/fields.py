@@ -4,7 +4,8 @@ import math
 
 from lstm_jax.analysis.parallel_coordinates import FAILED, RAMP, Scale, jitter, metric_scale, scale_of
 from lstm_jax.analysis.style import COLOURS
-from lstm_jax.report.chart import (
+from lstm_jax.sweep.comparison import Comparison, Margin, margins, name_of
+from lstm_jax.sweep.report.chart import (
     Chart,
     Figure,
     Section,
@@ -16,7 +17,6 @@ from lstm_jax.report.chart import (
     rounded,
     values_axis,
 )
-from lstm_jax.sweep.comparison import Comparison, Margin, margins, name_of
 from lstm_jax.sweep.statistics import NARROW
 from lstm_jax.sweep.table import number
 

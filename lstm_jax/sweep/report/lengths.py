@@ -7,7 +7,9 @@ import numpy as np
 from lstm_jax.analysis.parallel_coordinates import RAMP
 from lstm_jax.analysis.style import COLOURS
 from lstm_jax.analysis.variants import looks
-from lstm_jax.report.chart import (
+from lstm_jax.sweep.comparison import Comparison
+from lstm_jax.sweep.pictures import MOST
+from lstm_jax.sweep.report.chart import (
     SYMBOLS,
     Chart,
     Figure,
@@ -23,8 +25,6 @@ from lstm_jax.report.chart import (
     rounded,
     values_axis,
 )
-from lstm_jax.sweep.comparison import Comparison
-from lstm_jax.sweep.pictures import MOST
 from lstm_jax.sweep.table import number
 
 __all__ = ["by_length", "maps"]
