@@ -19,11 +19,11 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.distributions import DISTRIBUTIONS
 
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
-from lstm_jax.search import run as running  # noqa: E402
-from lstm_jax.search import study as studies  # noqa: E402
-from lstm_jax.search.pictures import draw, table  # noqa: E402
-from lstm_jax.search.run import SearchPaths, records, search  # noqa: E402
-from lstm_jax.search.space import SUGGESTS, Space, space_of  # noqa: E402
+from lstm_jax.sweep.search import run as running  # noqa: E402
+from lstm_jax.sweep.search import study as studies  # noqa: E402
+from lstm_jax.sweep.search.pictures import draw, table  # noqa: E402
+from lstm_jax.sweep.search.run import SearchPaths, records, search  # noqa: E402
+from lstm_jax.sweep.search.space import SUGGESTS, Space, space_of  # noqa: E402
 
 ALL = {
     "optim.learning_rate": {"distribution": "log_uniform", "low": 1e-3, "high": 1.0},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_jax.search.study import need_optuna
+from lstm_jax.sweep.search.study import need_optuna
 from lstm_jax.sweep.table import number
 
 __all__ = ["draw", "table"]

@@ -18,13 +18,20 @@ from lstm_jax import tasks
 from lstm_jax.runs.directory import RunPaths, config_differences, write_json
 from lstm_jax.runs.interrupts import Interrupted, Stopped
 from lstm_jax.runs.metrics import read_metrics, read_result
-from lstm_jax.search.space import Space
-from lstm_jax.search.study import counted, need_optuna, open_study, requeue, take_up_the_dead, this_process
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.define import Member, Sweep, expand
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure
 from lstm_jax.sweep.member import Job, stoppable, train_member
+from lstm_jax.sweep.search.space import Space
+from lstm_jax.sweep.search.study import (
+    counted,
+    need_optuna,
+    open_study,
+    requeue,
+    take_up_the_dead,
+    this_process,
+)
 from lstm_jax.sweep.summary import choose_metric, figure_of
 from lstm_jax.tasks.scores import best_high
 
