@@ -42,10 +42,10 @@ def ours(hidden: int, members: int) -> Advance:
     """`crew.together`, or `crew.solo` for one member."""
     import jax
 
-    from lstm_jax import crew
+    from lstm_jax.training import program
 
     configs = [config(hidden, seed) for seed in range(members)]
-    team = crew.assemble(configs, *crew.prepare(configs))
+    team = program.assemble(configs, *program.prepare(configs))
     held = [team.fresh]
 
     def advance(steps: int) -> None:

@@ -21,12 +21,12 @@ stopped. Ctrl-C and SIGTERM save first.
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax import train
     from lstm_jax.analysis.instruments import INSTRUMENTS, Options, take
     from lstm_jax.predict import Run
+    from lstm_jax.training import loop
 
     config, workdir = cli.config_and_workdir()
-    train.run(config, workdir)
+    loop.run(config, workdir)
     run = Run(workdir)
     if run.is_classifier:
         for name in ("confusion", "calibration"):

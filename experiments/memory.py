@@ -18,11 +18,11 @@ Any task of lstm_jax.tasks.TASKS goes with any cell of lstm_jax.cells.CELLS. Sta
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax import train
+    from lstm_jax.training import loop
 
     cli.join_processes()
     config, workdir = cli.config_and_workdir()
-    train.run(config, workdir)
+    loop.run(config, workdir)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ Every field that --config.section.field=value can set is in configs/base.py, wit
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax import train
+    from lstm_jax.training import loop
 
     cli.join_processes()
     config, workdir = cli.config_and_workdir()
-    train.run(config, workdir)
+    loop.run(config, workdir)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@
 import tempfile
 
 from configs.memory import base
-from lstm_jax import tasks, train
+from lstm_jax import tasks
 from lstm_jax.analysis import recall, sequences
 from lstm_jax.analysis.instruments import look
 from lstm_jax.predict import Run
+from lstm_jax.training import loop
 
 workdir = tempfile.TemporaryDirectory()
 ", ".join(tasks.GENERATORS)
@@ -108,7 +109,7 @@ config.evaluate.lengths = (10, 20, 40, 80)
 curves = {}
 for bias in ("1", "chrono(80)"):
     config.model.cell.forget_bias = bias
-    result = train.run(config, f"{workdir.name}/{bias}")
+    result = loop.run(config, f"{workdir.name}/{bias}")
     figures = {int(length): [found] for length, found in result["lengths"].items()}
     curves[f"forget bias {bias}"] = recall.recall(figures, "accuracy", 1 / 8)
 

@@ -11,10 +11,11 @@
 import tempfile
 
 from configs import quickstart
-from lstm_jax import predict, train
+from lstm_jax import predict
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.analysis.instruments import look
 from lstm_jax.runs.metrics import read_metrics
+from lstm_jax.training import loop
 
 workdir = tempfile.TemporaryDirectory()
 place = f"{workdir.name}/small"
@@ -34,7 +35,7 @@ config.train.eval_every = 75
 config.train.steps_per_call = 25
 config.train.tensorboard = False
 config.evaluate.sample = 0
-result = train.run(config, place)
+result = loop.run(config, place)
 
 # %% [markdown]
 # *Perplexity* is the exponential of the mean loss: as uncertain as among so many equally likely characters.

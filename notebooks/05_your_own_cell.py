@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from configs.memory import base
-from lstm_jax import cells, train
+from lstm_jax import cells
 from lstm_jax.analysis.variants import learning_bands
 from lstm_jax.cells.gated import gated, split_gates
 from lstm_jax.sweep import comparison, define, run, summary, table
+from lstm_jax.training import loop
 from lstm_jax.unroll.properties import PROPERTIES, check, report, setting
 
 workdir = tempfile.TemporaryDirectory()
@@ -87,7 +88,7 @@ config.model.hidden = (32,)
 config.train.epochs = 5
 config.train.stop_when_solved = False
 config.model.cell.name = "leaky"
-result = train.run(config, f"{workdir.name}/leaky")
+result = loop.run(config, f"{workdir.name}/leaky")
 result["figures"]["static"]["test"]
 
 # %% [markdown]

@@ -9,9 +9,10 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax import models, optim
+from lstm_jax import models
 from lstm_jax.corpora.labelled import LABELLED
 from lstm_jax.models import MODELS
+from lstm_jax.training import optim
 
 FILES = sorted(p.stem for p in (ROOT / "configs" / "classify").glob("*.py") if p.stem != "__init__")
 COMMAND = re.compile(r"python (experiments/classify\.py) --config=(configs/classify/(\w+)\.py)")

@@ -13,8 +13,9 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs import base, pytorch_examples, zaremba
-from lstm_jax import cells, models, objective, optim
+from lstm_jax import cells, models
 from lstm_jax.support.errors import UserError
+from lstm_jax.training import objective, optim
 
 VARIANTS = {
     "adam_tied": [None],

@@ -12,11 +12,12 @@ from conftest import ROOT
 from test_train import corpus, tiny  # noqa: F401  a fixture
 
 from configs import base
-from lstm_jax import cli, train
+from lstm_jax import cli
 from lstm_jax.runs import distributed
 from lstm_jax.runs.directory import flat_config
 from lstm_jax.runs.metrics import read_metrics, read_result
 from lstm_jax.support.errors import UserError
+from lstm_jax.training import loop
 
 FIELDS = {
     "train.epochs": 1,
@@ -28,11 +29,11 @@ TIMES = {"tokens_per_second", "seconds"}
 
 WORKER = """
 import os, signal, sys
-from lstm_jax import train
+from lstm_jax.training import loop
 from lstm_jax.runs import distributed
 from lstm_jax.support.errors import UserError
 from lstm_jax.runs.interrupts import Interrupted
-from lstm_jax.trainee import Trainee
+from lstm_jax.training.session import Trainee
 from test_train import tiny
 
 index, port, corpus, root = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
@@ -54,7 +55,7 @@ except UserError as error:
     assert "process 1 has other data" in str(error)
 assert distributed.from_first({"loss": index + 0.1}) == {"loss": 0.1}
 
-train.run(config, os.path.join(root, "whole"))
+loop.run(config, os.path.join(root, "whole"))
 
 advance = Trainee.advance
 def interrupting(self, *arguments):
@@ -64,7 +65,7 @@ def interrupting(self, *arguments):
     return row
 Trainee.advance = interrupting
 try:
-    train.run(config, os.path.join(root, "stopped"))
+    loop.run(config, os.path.join(root, "stopped"))
     raise SystemExit("it went on")
 except Interrupted as stop:
     assert stop.signum == signal.SIGTERM
@@ -124,7 +125,7 @@ def test_two_processes(corpus, tmp_path):  # noqa: F811
     same_runs(tmp_path / "whole", tmp_path / "stopped")
 
     # One process, one device: the same up to the order of sums.
-    train.run(tiny(corpus, **FIELDS), str(tmp_path / "alone"))
+    loop.run(tiny(corpus, **FIELDS), str(tmp_path / "alone"))
     alone, whole = read_metrics(tmp_path / "alone"), read_metrics(tmp_path / "whole")
     for row, other in zip(alone, whole, strict=True):
         for name in row.keys() - TIMES - {"kind"}:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_jax.events import Calendar
 from lstm_jax.runs.interrupts import Interrupted, Interrupts
+from lstm_jax.training.calendar import Calendar
 
 calendars = st.builds(
     lambda lengths, eval_every, save_every, per_call: Calendar(

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from lstm_jax import objective
 from lstm_jax.models import Outputs
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import GENERATORS, arguments, make_task, scores
 from lstm_jax.tasks.base import Batch
+from lstm_jax.training import objective
 from tests.solvers import SOLVERS
 
 SPLITS = ("train", "valid", "test")

@@ -11,13 +11,14 @@ import pytest
 from tiny_runs import write_label_run
 
 from configs import base, quickstart
-from lstm_jax import models, tasks, train
+from lstm_jax import models, tasks
 from lstm_jax.compat.safetensors import params_from_file, read_weights, write_params, write_weights
 from lstm_jax.corpora import Encoder, Vocabulary
 from lstm_jax.predict import Classifier, Run, exchange, legend
 from lstm_jax.runs.metrics import read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.pytrees import named_leaves
+from lstm_jax.training import loop
 
 pytest.importorskip("safetensors", reason="pip install -e '.[interchange]'")
 V, E, H = 11, 6, 5
@@ -189,7 +190,7 @@ def trained(tmp_path_factory) -> Path:
     config.task.update(batch=256, window=32)
     config.evaluate.sample = 0
     workdir = tmp_path_factory.mktemp("quick") / "run"
-    train.run(config, str(workdir))
+    loop.run(config, str(workdir))
     return workdir
 
 
@@ -250,7 +251,7 @@ def test_training_starts_from_a_file(trained, tmp_path):
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=1, seed=config.seed)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
-    same(train.compile_run(config, task, model)[0].params, Run(trained).params)
+    same(loop.compile_run(config, task, model)[0].params, Run(trained).params)
 
 
 # ------------------------------------------------------------------ what the rows stand for
@@ -320,7 +321,7 @@ def test_training_a_classifier_compares_the_words(labelled, tmp_path):
     config.train.init_from = str(labelled)
     run = Run(other)
     with pytest.raises(UserError, match="its vocabulary of 15 tokens lacks 'c'"):
-        train.compile_run(config, run.task, run.model)
+        loop.compile_run(config, run.task, run.model)
 
 
 def test_as_many_labels_as_tokens_are_not_taken_for_tokens():

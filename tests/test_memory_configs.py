@@ -10,8 +10,9 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax import models, optim, tasks
+from lstm_jax import models, tasks
 from lstm_jax.tasks import TASKS
+from lstm_jax.training import optim
 
 FILES = sorted(
     p.stem for p in (ROOT / "configs" / "memory").glob("*.py") if p.stem not in ("base", "__init__")

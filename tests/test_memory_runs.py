@@ -9,11 +9,11 @@ import pytest
 
 from configs import base
 from configs.memory import base as memory
-from lstm_jax import train
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import GENERATORS, make_task
+from lstm_jax.training import loop
 from tests.solvers import SOLVERS
 
 
@@ -46,7 +46,7 @@ def whole(tmp_path_factory):
     """A run to its end, never stopped, though it is solved before."""
     workdir = tmp_path_factory.mktemp("whole")
     changes = {"train.stop_when_solved": False, "train.epochs": 12, "evaluate.lengths": (2, 5)}
-    train.run(tiny(**changes), str(workdir))
+    loop.run(tiny(**changes), str(workdir))
     return workdir, changes
 
 
@@ -69,11 +69,11 @@ def test_it_is_tested_at_other_lengths(whole):
 
 
 def test_a_run_stops_when_it_is_solved_and_is_not_taken_up_again(whole, tmp_path):
-    result = train.run(tiny(), str(tmp_path))
+    result = loop.run(tiny(), str(tmp_path))
     assert result["steps"] == result["solved_step"] == read_result(whole[0])["solved_step"]
     assert timeless(tmp_path) == [r for r in timeless(whole[0]) if r["step"] <= result["steps"]]
     rows = timeless(tmp_path)
-    assert train.run(tiny(), str(tmp_path))["steps"] == result["steps"]
+    assert loop.run(tiny(), str(tmp_path))["steps"] == result["steps"]
     assert timeless(tmp_path) == rows
 
 
@@ -92,9 +92,9 @@ def test_resuming_equals_never_stopping(whole, tmp_path, monkeypatch, when):
 
     monkeypatch.setattr(Recorder, "write", interrupting)
     with pytest.raises(Interrupted, match=f"stopped at step {stop}"):
-        train.run(tiny(**changes), str(tmp_path))
+        loop.run(tiny(**changes), str(tmp_path))
     monkeypatch.setattr(Recorder, "write", write)
-    train.run(tiny(**changes), str(tmp_path))
+    loop.run(tiny(**changes), str(tmp_path))
     assert timeless(tmp_path) == timeless(workdir)
     one, other = read_result(tmp_path), read_result(workdir)
     for field in ("solved", "solved_step", "steps", "best_step", "figures", "lengths"):
@@ -102,7 +102,7 @@ def test_resuming_equals_never_stopping(whole, tmp_path, monkeypatch, when):
 
 
 def test_a_run_that_is_not_solved_says_so(tmp_path, capsys):
-    result = train.run(tiny(**{"optim.learning_rate": 0.0, "train.epochs": 1}), str(tmp_path))
+    result = loop.run(tiny(**{"optim.learning_rate": 0.0, "train.epochs": 1}), str(tmp_path))
     assert result["solved"] is False and result["solved_step"] is None
     assert "never on valid; not met on test" in capsys.readouterr().out
 
@@ -112,7 +112,7 @@ def test_every_task_goes_through_the_real_loop(name, tmp_path):
     sizes = dict(batch=3, epoch_steps=2, eval_batch=4, eval_steps=1)
     changes = {f"task.{field}": value for field, value in (SOLVERS[name].cases[0] | sizes).items()}
     config = tiny(name, **changes, **{"train.epochs": 1, "train.stop_when_solved": False})
-    result = train.run(config, str(tmp_path))
+    result = loop.run(config, str(tmp_path))
     assert result["steps"] == 2 and set(result["figures"]["static"]["test"]) == set(result["chance"])
     assert result["solved"] in (True, False)
 
@@ -132,7 +132,7 @@ def test_every_task_goes_through_the_real_loop(name, tmp_path):
 )
 def test_what_a_run_cannot_do_is_refused_before_it_begins(config, told, tmp_path):
     with pytest.raises(UserError, match=told) as error:
-        train.run(config(), str(tmp_path / "run"))
+        loop.run(config(), str(tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
@@ -141,7 +141,7 @@ def test_other_lengths_of_a_task_without_length_are_refused(tmp_path):
     config = base.get_config()
     config.evaluate.lengths = (5,)
     with pytest.raises(UserError, match="the task 'language_model' has no length"):
-        train.run(config, str(tmp_path))
+        loop.run(config, str(tmp_path))
 
 
 IMPOSSIBLE = [

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from configs.base import get_config
-from lstm_jax import optim
-from lstm_jax.penalties import PENALTIES
 from lstm_jax.support.errors import UserError
+from lstm_jax.training import optim
+from lstm_jax.training.penalties import PENALTIES
 
 
 def parameters(seed=0):

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from lstm_jax import cells, models, optim
-from lstm_jax.state import RunData, init_state, make_update
+from lstm_jax import cells, models
 from lstm_jax.support import pytrees
 from lstm_jax.tasks import TASKS, make_task, scores
 from lstm_jax.tasks.base import Batch
 from lstm_jax.tasks.pixels import from_images
+from lstm_jax.training import optim
+from lstm_jax.training.state import RunData, init_state, make_update
 from tests.oracles import facts
 from tests.solvers import SOLVERS
 from tests.tiny_images import tiny_images

@@ -8,13 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_jax import parallel
 from lstm_jax.support.errors import UserError
+from lstm_jax.training import devices
 
 SCRIPT = """
 import json, sys, tempfile
 import numpy as np, jax
-from lstm_jax import parallel, train, tasks, models
+from lstm_jax import tasks, models
+from lstm_jax.training import devices
+from lstm_jax.training import loop
 from test_train import tiny
 
 def steps(axis, devices, corpus, **changes):
@@ -22,10 +24,10 @@ def steps(axis, devices, corpus, **changes):
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=1)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
-    everywhere = parallel.make_mesh
-    parallel.make_mesh = lambda: everywhere(jax.devices()[:devices])
-    state, advance, data = train.compile_run(config, task, model)
-    parallel.make_mesh = everywhere
+    everywhere = devices.make_mesh
+    devices.make_mesh = lambda: everywhere(jax.devices()[:devices])
+    state, advance, data = loop.compile_run(config, task, model)
+    devices.make_mesh = everywhere
     before = jax.tree.map(np.asarray, state.params)
     state, sums = advance(state, data, 7)
     state, more = advance(state, data, 4)
@@ -65,13 +67,13 @@ def test_eight_devices_train_as_one(on_devices: Callable[..., str]) -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
-    task, mesh = SimpleNamespace(batch_sizes={"train": 6}), SimpleNamespace(shape={parallel.AXIS: 4})
+    task, mesh = SimpleNamespace(batch_sizes={"train": 6}), SimpleNamespace(shape={devices.AXIS: 4})
     with pytest.raises(UserError, match=r"task\.batch=6 .* 4 devices.*task\.batch=4"):
-        parallel.check_batch(task, mesh)
+        devices.check_batch(task, mesh)
 
 
 def test_the_loop_stops_at_the_first_step_that_is_not_finite_and_adds_up() -> None:
-    from lstm_jax.state import TrainState
+    from lstm_jax.training.state import TrainState
 
     def update(state: TrainState, data: jax.Array) -> tuple:
         bad = jax.numpy.where((state.step == 3) & (state.bad_step < 0), state.step, state.bad_step)
@@ -80,5 +82,5 @@ def test_the_loop_stops_at_the_first_step_that_is_not_finite_and_adds_up() -> No
     zero = jax.numpy.int32(0)
     state = TrainState(zero, (), (), (), None, zero > 0, zero - 1)
     data = jax.numpy.arange(10.0)
-    state, sums = parallel._loop(update)(state, data, jax.numpy.int32(10))
+    state, sums = devices._loop(update)(state, data, jax.numpy.int32(10))
     assert int(state.step) == 4 and int(state.bad_step) == 3 and float(sums["sum"]) == 0 + 1 + 2 + 3

@@ -331,7 +331,7 @@ def test_character_level_penn_treebank_trims_lines(run, characters, tmp_path):
 def test_a_real_run_scores_and_generates(tmp_path):
     """From training to the figures of its own result.json."""
     from configs import base
-    from lstm_jax import train
+    from lstm_jax.training import loop
 
     texts = {"train": TEXT * 9, "valid": "the dog sat\n" * 4, "test": "a cat on\nthe , dog bit too\n" * 5}
     for split, text in texts.items():
@@ -343,7 +343,7 @@ def test_a_real_run_scores_and_generates(tmp_path):
     config.evaluate.update(
         dynamic=True, dynamic_rate=0.0, cache=True, cache_lambda=0.0, cache_size=5, sample=3
     )
-    figures = train.run(config, str(tmp_path / "run"))["figures"]
+    figures = loop.run(config, str(tmp_path / "run"))["figures"]
     lm = predict.load(tmp_path / "run")
     scores = list(lm.score(texts["test"].splitlines(), carried=True))
     nats = sum(score.nats for score in scores) / sum(len(score.tokens) for score in scores)

@@ -102,13 +102,13 @@ def test_what_diverges_is_measured_all_the_same(tmp_path):
 
 def pretend(monkeypatch: pytest.MonkeyPatch, last: dict[str, int], seconds: float = 1.0) -> None:
     """Training that takes so many seconds a call, and of a member in `last` ends at that step."""
-    from lstm_jax import crew, optim
+    from lstm_jax.training import optim, program
 
     clock = iter(range(1000))
     monkeypatch.setattr(measure.time, "perf_counter", lambda: seconds * next(clock))
     monkeypatch.setattr(measure, "share_compiles", lambda directory: None)
     monkeypatch.setattr(optim, "set_learning_rate", lambda state, rate: state)
-    monkeypatch.setattr(crew, "prepare", lambda configs: ())
+    monkeypatch.setattr(program, "prepare", lambda configs: ())
 
     class State(SimpleNamespace):
         def replace(self, **changes: Any) -> "State":
@@ -125,7 +125,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, last: dict[str, int], seconds: floa
             fresh=[State(step=0, bad_step=-1, opt_state=None) for _ in configs], advance=advance
         )
 
-    monkeypatch.setattr(crew, "assemble", assemble)
+    monkeypatch.setattr(program, "assemble", assemble)
 
 
 def test_windows_that_did_not_run_are_not_counted(tmp_path, monkeypatch):

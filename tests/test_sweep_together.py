@@ -12,7 +12,6 @@ from test_sweep_run import tiny
 from test_train import corpus  # noqa: F401  a fixture
 from test_train import tiny as tiny_text
 
-from lstm_jax import crew, results, train
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
@@ -20,6 +19,7 @@ from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.member import Job, train_members
 from lstm_jax.sweep.run import run
+from lstm_jax.training import loop, outcome, program
 
 CLOSE = dict(rel=1e-3, abs=1e-6)
 """Sums of float32 in another order, whose differences grow over a few dozen steps of training."""
@@ -56,7 +56,7 @@ def rich() -> Sweep:
 
 def test_everything_that_may_differ_is_as_in_a_run_by_itself(tmp_path):
     sweep = rich()
-    assert len({crew.signature(member.config.to_dict()) for member in sweep.members}) == 1
+    assert len({program.signature(member.config.to_dict()) for member in sweep.members}) == 1
     for mode in ("sequential", "vmap"):
         outcome = run(sweep, tmp_path / mode, mode=mode)
         assert len(outcome.finished) == len(sweep.members) == 4
@@ -88,12 +88,12 @@ def test_a_text_with_all_that_training_has(corpus, tmp_path):  # noqa: F811
 def test_what_is_of_another_program_is_kept_apart(field, value):
     one = tiny().to_dict()
     other = expand(tiny(), {"list": [{field: value}]}).members[0].config.to_dict()
-    assert crew.signature(one) != crew.signature(other)
+    assert program.signature(one) != program.signature(other)
 
 
 def test_what_the_optimizer_keeps_is_apart_where_it_is_absent():
     def signature(**fields: Any) -> tuple:
-        return crew.signature(expand(tiny(), {"list": [fields]}).members[0].config.to_dict())
+        return program.signature(expand(tiny(), {"list": [fields]}).members[0].config.to_dict())
 
     decoupled = {"objective.penalty": "decoupled"}
     assert signature(**decoupled) != signature(**decoupled, **{"objective.l2": 0.1})
@@ -109,9 +109,9 @@ def test_runs_under_pmap_are_trained_by_themselves(tmp_path):
     config = tiny()
     config.train.axis = "pmap"
     members = expand(config, {"grid": {"optim.learning_rate": [0.1, 0.2]}, "seeds": 2}).members
-    assert len({crew.signature(member.config.to_dict()) for member in members}) == 4
+    assert len({program.signature(member.config.to_dict()) for member in members}) == 4
     with pytest.raises(UserError, match="train such runs apart"):
-        train.run_together([config, config], [str(tmp_path / name) for name in "ab"])
+        loop.run_together([config, config], [str(tmp_path / name) for name in "ab"])
 
 
 def test_one_that_diverges_is_fenced_off(tmp_path):
@@ -159,7 +159,7 @@ def test_what_is_finished_when_the_others_are_stopped_keeps_what_it_should(tmp_p
     """Of a group that is stopped in its final evaluations one is done: its states to resume from go then."""
     sweep, paths = expand(tiny(), {"seeds": 2}), SweepPaths(tmp_path)
     first, second = (paths.member(member.name) for member in sweep.members)
-    write = results.write_result
+    write = outcome.write_result
 
     def interrupting(*arguments: Any) -> None:
         write(*arguments)
@@ -264,7 +264,7 @@ def test_impossible_requests(tmp_path):
     with pytest.raises(UserError, match="--together=0"):
         run(rich(), tmp_path, mode="vmap", together=0)
     with pytest.raises(UserError, match="1 devices cannot be cut into 3"):
-        train.run_together(
+        loop.run_together(
             [m.config for m in rich().members[:2]], [str(tmp_path / c) for c in "ab"], member_devices=3
         )
     assert not list(tmp_path.glob("members/*"))

@@ -16,7 +16,7 @@ from tiny_runs import write_label_run
 
 from configs import base
 from experiments import classify
-from lstm_jax import evaluate, models, predict, results, train
+from lstm_jax import evaluate, models, predict
 from lstm_jax.analysis import instruments
 from lstm_jax.analysis.instruments import Options
 from lstm_jax.corpora import encoder as encoders
@@ -37,6 +37,7 @@ from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.text_classification import best_lengths, from_texts
+from lstm_jax.training import loop, outcome
 
 SIZES = {"train": 30, "valid": 9, "test": 11}
 
@@ -504,7 +505,7 @@ def tiny(data):
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    train.run(tiny(data), str(workdir))
+    loop.run(tiny(data), str(workdir))
     return workdir
 
 
@@ -532,9 +533,9 @@ def test_resuming_equals_never_stopping(whole, data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Recorder, "write", interrupting)
     with pytest.raises(Interrupted, match="stopped at step 6"):
-        train.run(tiny(data), str(tmp_path))
+        loop.run(tiny(data), str(tmp_path))
     monkeypatch.setattr(Recorder, "write", record)
-    train.run(tiny(data), str(tmp_path))
+    loop.run(tiny(data), str(tmp_path))
     assert timeless(tmp_path) == timeless(whole)
     assert read_result(tmp_path)["figures"] == read_result(whole)["figures"]
     jax.tree.map(np.testing.assert_array_equal, predict.Run(tmp_path).params, predict.Run(whole).params)
@@ -573,7 +574,7 @@ def test_a_run_never_goes_on_with_other_texts(which, whole, data, tmp_path):
     with pytest.raises(
         UserError, match=f"the texts have changed since .*{said}.* another workdir"
     ) as refusal:
-        train.run(tiny(others), str(workdir))
+        loop.run(tiny(others), str(workdir))
     assert "\n" not in str(refusal.value)
     assert contents(workdir) == before
 
@@ -581,10 +582,10 @@ def test_a_run_never_goes_on_with_other_texts(which, whole, data, tmp_path):
 def test_what_has_no_checkpoint_yet_may_begin_with_other_texts(tmp_path):
     task, paths = make(), RunPaths(tmp_path)
     encoders.write_encoder(make(min_count=3).encoder, paths.vocabulary)
-    results.check_texts(task, paths)
+    outcome.check_texts(task, paths)
     (paths.checkpoints / "latest" / "3").mkdir(parents=True)
     with pytest.raises(UserError, match="texts have changed"):
-        results.check_texts(task, paths)
+        outcome.check_texts(task, paths)
 
 
 def test_predicting_needs_the_runs_directory_alone(whole, tmp_path):
@@ -646,7 +647,7 @@ def test_very_many_labels_get_a_calibration_and_the_reason_why_no_map(tmp_path, 
     workdir = write_label_run(tmp_path)
     monkeypatch.setattr("lstm_jax.analysis.instruments.answers.MOST_CLASSES", 2)
     monkeypatch.setattr("lstm_jax.cli.config_and_workdir", lambda: (None, str(workdir)))
-    monkeypatch.setattr(train, "run", lambda config, workdir: None)
+    monkeypatch.setattr(loop, "run", lambda config, workdir: None)
     classify.main([])
     said = capsys.readouterr().out
     assert "left out confusion: its 3 classes are more than the 2 that a map can show\n" in said

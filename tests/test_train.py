@@ -16,13 +16,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from lstm_jax import evaluate, models, optim, predict, results, tasks, train
+from lstm_jax import evaluate, models, predict, tasks
 from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.directory import status
 from lstm_jax.sweep.member import Job, train_member
+from lstm_jax.training import loop, optim, outcome
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("tokens_per_second",)
@@ -67,7 +68,7 @@ def final_leaves(workdir: Path, config: ConfigDict) -> tuple[dict, dict]:
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=config.train.epochs, seed=config.seed)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
-    state, _, _ = train.compile_run(config, task, model)
+    state, _, _ = loop.compile_run(config, task, model)
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         found = checkpoints.restore_latest(state)
     assert found is not None
@@ -98,7 +99,7 @@ def assert_same_run(one: Path, other: Path, config: ConfigDict) -> None:
 def whole(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing stopped."""
     workdir = tmp_path_factory.mktemp("whole")
-    train.run(tiny(corpus), str(workdir))
+    loop.run(tiny(corpus), str(workdir))
     return workdir
 
 
@@ -129,7 +130,7 @@ def test_averaging_began_and_evaluation_used_the_averaged_weights(whole: Path, c
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
-        state, _ = checkpoints.restore_latest(train.compile_run(config, task, model)[0])
+        state, _ = checkpoints.restore_latest(loop.compile_run(config, task, model)[0])
     validate = evaluate.make_evaluator(task, model, "valid")
     last = [row for row in read_metrics(whole) if row["kind"] == "valid"][-1]
     assert validate(state.average.mean)["nats"] == pytest.approx(last["nats"], rel=1e-6)
@@ -154,9 +155,9 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     monkeypatch.setattr(Recorder, "write", interrupting)
     for _ in range(2):
         with pytest.raises(Interrupted, match="all saved") as stop:
-            train.run(config, str(tmp_path))
+            loop.run(config, str(tmp_path))
         assert stop.value.signum == signum
-    train.run(config, str(tmp_path))
+    loop.run(config, str(tmp_path))
     assert_same_run(whole, tmp_path, config)
 
 
@@ -176,8 +177,8 @@ def test_a_signal_during_evaluation_loses_nothing(
 
         patch.setattr(evaluate, "make_evaluator", make)
         with pytest.raises(Interrupted):
-            train.run(config, str(tmp_path))
-    train.run(config, str(tmp_path))
+            loop.run(config, str(tmp_path))
+    loop.run(config, str(tmp_path))
     assert_same_run(whole, tmp_path, config)
 
 
@@ -187,7 +188,7 @@ def test_a_kill_during_a_save_changes_nothing(whole: Path, corpus: str, tmp_path
     script = f"""
     import os, signal, sys
     sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-    from lstm_jax import train
+    from lstm_jax.training import loop
     from lstm_jax.runs.checkpoint import Checkpoints
     from test_train import tiny
     save, saves = Checkpoints.save_latest, []
@@ -197,11 +198,11 @@ def test_a_kill_during_a_save_changes_nothing(whole: Path, corpus: str, tmp_path
         if len(saves) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
     Checkpoints.save_latest = killing
-    train.run(tiny({corpus!r}), {str(tmp_path)!r})
+    loop.run(tiny({corpus!r}), {str(tmp_path)!r})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, timeout=600)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    train.run(config, str(tmp_path))
+    loop.run(config, str(tmp_path))
     assert_same_run(whole, tmp_path, config)
 
 
@@ -228,9 +229,9 @@ def test_a_kill_between_an_evaluation_and_its_save_doubles_no_row(
     for act, error in ((stop_at_nine, Interrupted), (die_after_valid, Killed)):
         monkeypatch.setattr(Recorder, "write", act)
         with pytest.raises(error):
-            train.run(config, str(tmp_path))
+            loop.run(config, str(tmp_path))
     monkeypatch.setattr(Recorder, "write", write)
-    train.run(config, str(tmp_path))
+    loop.run(config, str(tmp_path))
     assert_same_run(whole, tmp_path, config)
 
 
@@ -238,14 +239,14 @@ def test_a_finished_run_is_not_trained_again(
     whole: Path, corpus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = timeless(whole)
-    result = train.run(tiny(corpus), str(whole))
+    result = loop.run(tiny(corpus), str(whole))
     assert timeless(whole) == before
     assert result["figures"] == read_result(whole)["figures"]
 
 
 def test_another_config_is_refused_with_the_fields_named(whole: Path, corpus: str) -> None:
     with pytest.raises(UserError, match=r"optim\.learning_rate \(was 6\.0, now 3\.0\)"):
-        train.run(tiny(corpus, **{"optim.learning_rate": 3.0}), str(whole))
+        loop.run(tiny(corpus, **{"optim.learning_rate": 3.0}), str(whole))
 
 
 def test_other_texts_are_refused_and_change_nothing(whole: Path, corpus: str, tmp_path: Path) -> None:
@@ -254,14 +255,14 @@ def test_other_texts_are_refused_and_change_nothing(whole: Path, corpus: str, tm
     (others / "valid.txt").write_text("".join(reversed(lines)))
     kept = {name: (whole / f"{name}.json").read_bytes() for name in ("config", "vocabulary", "result")}
     with pytest.raises(UserError, match=r"texts have changed since .* fingerprint was"):
-        train.run(tiny(str(others)), str(whole))
+        loop.run(tiny(str(others)), str(whole))
     assert all((whole / f"{name}.json").read_bytes() == before for name, before in kept.items())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(corpus: str, tmp_path: Path) -> None:
     config = tiny(corpus, **{"optim.learning_rate": 1e38, "optim.clip": 0.0, "train.steps_per_call": 2})
     with pytest.raises(UserError, match=r"not finite at step (\d+)") as error:
-        train.run(config, str(tmp_path))
+        loop.run(config, str(tmp_path))
     step = int(str(error.value).split("at step ")[1].split(":")[0])
     assert 0 < step < 20
     with Checkpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
@@ -271,7 +272,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(corpus: str, tmp_pa
 def test_patience_ends_a_run_early(corpus: str, tmp_path: Path) -> None:
     config = tiny(corpus, **{"optim.learning_rate": 0.0, "train.patience": 1, "train.epochs": 9})
     config.optim.schedule = "constant"
-    result = train.run(config, str(tmp_path))
+    result = loop.run(config, str(tmp_path))
     rows = [row for row in read_metrics(tmp_path) if row["kind"] == "valid"]
     assert len(rows) == 2 and result["best_step"] == rows[0]["step"]
 
@@ -279,7 +280,7 @@ def test_patience_ends_a_run_early(corpus: str, tmp_path: Path) -> None:
 def test_a_run_may_start_from_the_best_of_another(whole: Path, corpus: str, tmp_path: Path) -> None:
     changes = {"train.init_from": str(whole), "optim.learning_rate": 0.0, "train.epochs": 1}
     changes |= {"optim.average": False, "optim.schedule": "constant"}
-    result = train.run(tiny(corpus, **changes), str(tmp_path))
+    result = loop.run(tiny(corpus, **changes), str(tmp_path))
     assert result["figures"] == read_result(whole)["figures"]
 
 
@@ -290,7 +291,7 @@ ADAPTING = {"evaluate.dynamic": True, "evaluate.cache": True, "train.epochs": 1,
 def adapted(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with dynamic and cache evaluation at its end, that nothing stopped."""
     workdir = tmp_path_factory.mktemp("adapted")
-    figures = train.run(tiny(corpus, **ADAPTING), str(workdir))["figures"]
+    figures = loop.run(tiny(corpus, **ADAPTING), str(workdir))["figures"]
     assert figures == read_result(workdir)["figures"]
     return workdir
 
@@ -302,7 +303,7 @@ def test_a_run_stopped_or_failing_while_it_adapts_is_not_finished(
     job = Job(
         "member", tiny(corpus, **ADAPTING).to_dict(), str(tmp_path / "run"), "best", str(tmp_path / "c")
     )
-    real = results._adaptive
+    real = outcome._adaptive
 
     def stopping(*arguments: Any) -> dict:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -340,7 +341,7 @@ def test_perplexity_depends_on_no_window(whole: Path, corpus: str, field: str, v
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=config.seed)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
-    like = train.compile_run(config, task, model)[0].params
+    like = loop.compile_run(config, task, model)[0].params
     with Checkpoints(whole / "checkpoints", read_only=True) as checkpoints:
         params, _ = checkpoints.restore_best(like)
     found = evaluate.make_evaluator(task, model, "test")(params)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from shapes import RATE, VOCAB, WINDOWS, Shape
 
-from lstm_jax import models, objective, optim, parallel
-from lstm_jax.state import init_state, make_update, run_data
+from lstm_jax import models
 from lstm_jax.tasks.base import Batch, Task
+from lstm_jax.training import devices, objective, optim
+from lstm_jax.training.state import init_state, make_update, run_data
 
 __all__ = ["build"]
 
@@ -63,9 +64,9 @@ def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
     optimizer = optim.build(params, name="sgd", learning_rate=RATE, clip=5.0)
     state = init_state(model, optimizer, params, shape.batch, average=False)
     update = make_update(task, model, optimizer, over_time="sum")
-    mesh = parallel.make_mesh(jax.devices()[:1])
-    advance = parallel.make_runner("jit", update, task, state, mesh)
-    state = parallel.place(state, parallel.state_shardings(state, mesh))
+    mesh = devices.make_mesh(jax.devices()[:1])
+    advance = devices.make_runner("jit", update, task, state, mesh)
+    state = devices.place(state, devices.state_shardings(state, mesh))
     held, data = [state], run_data(task, jax.random.key(1))
 
     def run(steps: int) -> float:

@@ -42,11 +42,11 @@ def measured(jobs: Sequence[Job]) -> float:
     """
     import jax
 
-    from lstm_jax import crew, optim
+    from lstm_jax.training import optim, program
 
     share_compiles(jobs[0].compiled)
     configs = [ConfigDict(job.config) for job in jobs]
-    team = crew.assemble(configs, *crew.prepare(configs), fewer_devices=True)
+    team = program.assemble(configs, *program.prepare(configs), fewer_devices=True)
     which, most = range(len(jobs)), configs[0].train.steps_per_call
     states = [s.replace(opt_state=optim.set_learning_rate(s.opt_state, 0.0)) for s in team.fresh]
 

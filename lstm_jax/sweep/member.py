@@ -111,7 +111,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
       DirectoryInUse: another process is writing the run, which is no failure of the member.
       UserError: not even the failure could be written.
     """
-    from lstm_jax import train
+    from lstm_jax.training import loop
 
     share_compiles(job.compiled)
     directory = Path(job.directory)
@@ -119,7 +119,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     ending = "finished"
     with _into(directory / "run.log"):
         try:
-            train.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation, fewer_devices=True)
+            loop.run(ConfigDict(job.config), job.directory, on_evaluation=on_evaluation, fewer_devices=True)
         except (Interrupted, DirectoryInUse):
             raise
         except Stopped:
@@ -166,7 +166,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
             ending = "unfinished"
         report(jobs[0].name, ending)
         return
-    from lstm_jax import train
+    from lstm_jax.training import loop
 
     share_compiles(jobs[0].compiled)
     for job in jobs:
@@ -187,7 +187,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
 
     reason = ""
     try:
-        train.run_together(
+        loop.run_together(
             [ConfigDict(job.config) for job in jobs],
             [job.directory for job in jobs],
             asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],

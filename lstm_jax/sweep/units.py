@@ -23,7 +23,7 @@ def group(jobs: Sequence[Job]) -> list[list[Job]]:
 
     That is a `crew.signature`, and the step at which they stopped.
     """
-    from lstm_jax.crew import signature  # takes jax along
+    from lstm_jax.training.program import signature  # takes jax along
 
     found: dict[tuple, list[Job]] = {}
     for job in jobs:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from lstm_jax.cells.rates import absent
-from lstm_jax.penalties import PENALTIES, penalised
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params
 from lstm_jax.support.pytrees import trainable
 from lstm_jax.support.registry import check_name, lookup
+from lstm_jax.training.penalties import PENALTIES, penalised
 
 __all__ = ["RULES", "build", "get_learning_rate", "set_learning_rate"]
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lstm_jax.state import RunData, TrainState
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Tree
 from lstm_jax.support.registry import check_name
 from lstm_jax.tasks.base import Task
+from lstm_jax.training.state import RunData, TrainState
 
 __all__ = [
     "AXES",

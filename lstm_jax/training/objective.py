@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_jax.cells.rates import absent
-from lstm_jax.penalties import PENALTIES, penalised
 from lstm_jax.support.notation import Array, Params
 from lstm_jax.support.registry import check_name
 from lstm_jax.tasks.base import Batch
+from lstm_jax.training.penalties import PENALTIES, penalised
 
 __all__ = ["OVER_TIME", "Counts", "counts", "cross_entropy", "loss", "weight_penalties"]
 

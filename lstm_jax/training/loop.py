@@ -9,14 +9,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import results
-from lstm_jax.crew import assemble, compile_run, prepare
-from lstm_jax.events import Calendar
 from lstm_jax.runs import distributed
 from lstm_jax.runs.interrupts import Interrupted, Interrupts, Stopped
 from lstm_jax.runs.progress import Progress
 from lstm_jax.support.errors import UserError
-from lstm_jax.trainee import Aside, OnEvaluation, Trainee
+from lstm_jax.training import outcome
+from lstm_jax.training.calendar import Calendar
+from lstm_jax.training.program import assemble, compile_run, prepare
+from lstm_jax.training.session import Aside, OnEvaluation, Trainee
 
 __all__ = ["compile_run", "run", "run_together"]
 
@@ -97,7 +97,7 @@ def run_together(
     sections = [config.to_dict() for config in configs]
     with distributed.shared_fate():
         made, model = prepare(configs)
-        others = [results.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
+        others = [outcome.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
     crew = assemble(configs, made, model, member_devices=member_devices, fewer_devices=fewer_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}
@@ -158,10 +158,10 @@ def run_together(
                     break
                 step = runs[training[0]].step
                 if alone:
-                    progress.update(step, **{name: row[name] for name in results.shown(row)})
+                    progress.update(step, **{name: row[name] for name in outcome.shown(row)})
                 if interrupts.heard():
                     leave(runs, training, interrupts)
-        evaluators = results.Evaluators(model)
+        evaluators = outcome.Evaluators(model)
         for k, one in enumerate(runs):
             if k not in outcomes:
                 with one.aside():

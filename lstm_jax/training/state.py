@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from lstm_jax import objective, optim
 from lstm_jax.models import Model
 from lstm_jax.support import rng
 from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.tasks.base import Batch, Task
+from lstm_jax.training import objective, optim
 
 __all__ = ["RunData", "TrainState", "from_start", "init_state", "make_update", "run_data"]
 

@@ -1,8 +1,8 @@
 """Optimizers, learning-rate schedules and weight averaging: thin compositions of optax."""
 
-from lstm_jax.optim.averaging import Average, averaged, averaging_from, start_average, update_average
-from lstm_jax.optim.rules import RULES, build, get_learning_rate, set_learning_rate
-from lstm_jax.optim.schedules import SCHEDULES, learning_rate
+from lstm_jax.training.optim.averaging import Average, averaged, averaging_from, start_average, update_average
+from lstm_jax.training.optim.rules import RULES, build, get_learning_rate, set_learning_rate
+from lstm_jax.training.optim.schedules import SCHEDULES, learning_rate
 
 __all__ = [
     "RULES",

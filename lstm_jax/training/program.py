@@ -15,18 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from lstm_jax import evaluate, models, optim, parallel
+from lstm_jax import evaluate, models
 from lstm_jax.cells.rates import absent
 from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
 from lstm_jax.predict.exchange import first_params
 from lstm_jax.runs import distributed
 from lstm_jax.runs.directory import flat_config, set_field
-from lstm_jax.state import RunData, TrainState, init_state, make_update, run_data
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.tasks import make_task
 from lstm_jax.tasks.base import Task
+from lstm_jax.training import devices, optim
+from lstm_jax.training.state import RunData, TrainState, init_state, make_update, run_data
 
 __all__ = [
     "Crew",
@@ -105,7 +106,7 @@ def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False
 
 def compile_run(
     c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False
-) -> tuple[TrainState, parallel.Runner, RunData]:
+) -> tuple[TrainState, devices.Runner, RunData]:
     """The state before the first step, the compiled loop over windows, and the data on the devices.
 
     Args:
@@ -118,10 +119,10 @@ def compile_run(
     """
     if c.train.axis == "pmap" and distributed.count() > 1:
         raise UserError('train.axis="pmap" is for one process: use "jit" with several')
-    mesh = parallel.make_mesh()
+    mesh = devices.make_mesh()
     if fewer_devices:
-        mesh = parallel.fitting_mesh(task, mesh)
-    parallel.check_batch(task, mesh)
+        mesh = devices.fitting_mesh(task, mesh)
+    devices.check_batch(task, mesh)
     state, optimizer = _begin(c, task, model)
     distributed.check_same("initial values", state)
     distributed.check_same("data", task.data)
@@ -130,13 +131,13 @@ def compile_run(
         model,
         optimizer,
         base_length=_base_length(c),
-        axis_name=parallel.AXIS if c.train.axis == "pmap" else None,
+        axis_name=devices.AXIS if c.train.axis == "pmap" else None,
         **c.objective,
     )
-    advance = parallel.make_runner(c.train.axis, update, task, state, mesh)
-    state = parallel.place(state, parallel.state_shardings(state, mesh))
+    advance = devices.make_runner(c.train.axis, update, task, state, mesh)
+    state = devices.place(state, devices.state_shardings(state, mesh))
     data = run_data(task, jax.random.key(c.seed))
-    return state, advance, parallel.place(data, parallel.data_shardings(task, mesh))
+    return state, advance, devices.place(data, devices.data_shardings(task, mesh))
 
 
 def _begin(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, Any]:
@@ -255,10 +256,10 @@ def together(
         for one, c, number in zip(tasks, configs, numbers, strict=True)
     ]
     shared = _shared(data)
-    mesh = parallel.make_mesh(members=member_devices or parallel.devices_for(len(configs)))
+    mesh = devices.make_mesh(members=member_devices or devices.devices_for(len(configs)))
     if fewer_devices:
-        mesh = parallel.fitting_mesh(task, mesh)
-    parallel.check_batch(task, mesh)
+        mesh = devices.fitting_mesh(task, mesh)
+    devices.check_batch(task, mesh)
 
     def update(state: TrainState, data: RunData) -> tuple[TrainState, Sums]:
         section = _with(sections[0], data.numbers)
@@ -267,7 +268,7 @@ def together(
         step = make_update(task, made, optimizer, base_length=_base_length(first), **section["objective"])
         return step(state, data)
 
-    run = parallel.make_members_runner(update, task, states[0], data[0], shared, mesh)
+    run = devices.make_members_runner(update, task, states[0], data[0], shared, mesh)
     evaluator = evaluate.make_members_evaluator(task, model, "valid", shared.task)
     chosen: dict[tuple[int, ...], RunData] = {}
 
@@ -276,7 +277,7 @@ def together(
         key = (*which, size)
         if key not in chosen:
             chosen.clear()
-            chosen[key] = parallel.stack_unshared(_padded([data[k] for k in which], size), shared)
+            chosen[key] = devices.stack_unshared(_padded([data[k] for k in which], size), shared)
         return chosen[key]
 
     sizes = [len(configs)]
@@ -285,7 +286,7 @@ def together(
         """Members of the program: those in training, or up to twice as many, for each size is a compile."""
         if 2 * count <= sizes[0]:
             sizes[0] = count
-        along = mesh.shape[parallel.MEMBERS]
+        along = mesh.shape[devices.MEMBERS]
         return -(-max(sizes[0], count) // along) * along
 
     def advance(which: Sequence[int], states: Sequence[TrainState], windows: int) -> Any:
@@ -297,8 +298,8 @@ def together(
         size = size_of(len(which))
         return evaluator(_padded(params, size), data_of(which, size).task, progress)[: len(which)]
 
-    place = parallel.state_shardings(states[0], mesh)
-    return Crew([parallel.place(state, place) for state in states], advance, validate)
+    place = devices.state_shardings(states[0], mesh)
+    return Crew([devices.place(state, place) for state in states], advance, validate)
 
 
 def _padded(items: Sequence[Any], size: int) -> list[Any]:

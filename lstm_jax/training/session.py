@@ -9,17 +9,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_jax import optim, results
-from lstm_jax.events import Calendar
 from lstm_jax.models import Model
 from lstm_jax.runs import distributed
 from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.runs.directory import RunDirectory, RunPaths, write_json
 from lstm_jax.runs.interrupts import Interrupts, Stopped
 from lstm_jax.runs.metrics import Recorder
-from lstm_jax.state import TrainState
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Task
+from lstm_jax.training import optim, outcome
+from lstm_jax.training.calendar import Calendar
+from lstm_jax.training.state import TrainState
 
 __all__ = ["OnEvaluation", "Trainee"]
 
@@ -82,7 +82,7 @@ class Trainee:
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
         self.aside, self.patience, self._on_evaluation = aside, patience, on_evaluation
         # The state itself is given away to the compiled loop.
-        self._like = results.shapes(distributed.local(fresh.params))
+        self._like = outcome.shapes(distributed.local(fresh.params))
         self._best: tuple | None = None
         self._saved_at = time.monotonic()
         with contextlib.ExitStack() as stack:
@@ -90,7 +90,7 @@ class Trainee:
             with distributed.shared_fate():
                 if distributed.first():
                     stack.enter_context(RunDirectory(workdir)).guard(
-                        c.to_dict(), lambda: results.check_texts(task, self.directory)
+                        c.to_dict(), lambda: outcome.check_texts(task, self.directory)
                     )
                     self.directory.stopped.unlink(missing_ok=True)
             distributed.check_shared(self.directory.config)
@@ -102,7 +102,7 @@ class Trainee:
                         self._recorder = stack.enter_context(
                             Recorder(self.directory.root, tensorboard=c.train.tensorboard)
                         )
-                        results.announce(task, model, fresh.params, self.directory)
+                        outcome.announce(task, model, fresh.params, self.directory)
                 found = self.checkpoints.restore_latest(fresh)
                 self.state: TrainState = fresh if found is None else found[0]
                 self.host = NEW_RUN | (found[1] if found else {})
@@ -232,9 +232,9 @@ class Trainee:
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    def finish(self, interrupts: Interrupts, evaluators: results.Evaluators) -> dict[str, Any]:
+    def finish(self, interrupts: Interrupts, evaluators: outcome.Evaluators) -> dict[str, Any]:
         """Final figures, pictures and result.json; see `results.finish`."""
-        return results.finish(
+        return outcome.finish(
             self.c,
             self.task,
             self.others,
@@ -279,5 +279,5 @@ def train_row(task: Task, sums: dict[str, float], seconds: float) -> dict[str, f
 def summary(calendar: Calendar, step: int, figures: Mapping[str, float], host: Mapping[str, Any]) -> str:
     """One line about an evaluation."""
     mark = " (best)" if host["best_step"] == step else ""
-    shown = ", ".join(f"{name} {figures[name]:.4g}" for name in results.shown(figures))
+    shown = ", ".join(f"{name} {figures[name]:.4g}" for name in outcome.shown(figures))
     return f"epoch {calendar.epochs_done(step):.2f}, step {step}: valid {shown}{mark}"
