@@ -135,7 +135,8 @@ def test_missing_file_and_full_disk_are_user_errors(tmp_path):
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_row_is_a_user_error_and_tears_no_other_row(tmp_path):
     program = (
-        "import resource, sys; from lstm_jax.runs.metrics import Recorder; from lstm_jax.support.errors import UserError\n"
+        "import resource, sys; from lstm_jax.runs.metrics import Recorder\n"
+        "from lstm_jax.support.errors import UserError\n"
         "with Recorder(sys.argv[1], tensorboard=False) as recorder:\n"
         "    recorder.write(1, 'train', loss=1.0)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"

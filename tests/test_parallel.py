@@ -19,13 +19,13 @@ from lstm_jax.training import devices
 from lstm_jax.training import loop
 from test_train import tiny
 
-def steps(axis, devices, corpus, **changes):
+def steps(axis, number, corpus, **changes):
     config = tiny(corpus, **{"train.axis": axis, "task.batch": 8, **changes})
     sections = config.to_dict()
     task = tasks.make_task(**sections["task"], epochs=3, seed=1)
     model = models.make_model(vocab=task.vocab, outputs=task.outputs, **sections["model"])
     everywhere = devices.make_mesh
-    devices.make_mesh = lambda: everywhere(jax.devices()[:devices])
+    devices.make_mesh = lambda: everywhere(jax.devices()[:number])
     state, advance, data = loop.compile_run(config, task, model)
     devices.make_mesh = everywhere
     before = jax.tree.map(np.asarray, state.params)
@@ -44,10 +44,10 @@ for split in ("train", "valid", "test"):
 plain = {"model.dropout.weight": 0.0, "model.dropout.input": 0.0, "model.dropout.between": 0.0}
 plain |= {"model.dropout.output": 0.0}
 out = {}
-for name, (axis, devices) in {"one": ("jit", 1), "mesh": ("jit", 8), "pmap": ("pmap", 8)}.items():
-    out[name] = steps(axis, devices, corpus, **plain)
-for name, devices in {"one_dropout": 1, "mesh_dropout": 8}.items():
-    out[name] = steps("jit", devices, corpus)
+for name, (axis, number) in {"one": ("jit", 1), "mesh": ("jit", 8), "pmap": ("pmap", 8)}.items():
+    out[name] = steps(axis, number, corpus, **plain)
+for name, number in {"one_dropout": 1, "mesh_dropout": 8}.items():
+    out[name] = steps("jit", number, corpus)
 print(json.dumps({k: [v[0].tolist(), v[1].tolist(), v[2], v[3]] for k, v in out.items()}))
 """
 

@@ -58,8 +58,8 @@ def test_everything_that_may_differ_is_as_in_a_run_by_itself(tmp_path):
     sweep = rich()
     assert len({program.signature(member.config.to_dict()) for member in sweep.members}) == 1
     for mode in ("sequential", "vmap"):
-        outcome = run(sweep, tmp_path / mode, mode=mode)
-        assert len(outcome.finished) == len(sweep.members) == 4
+        found = run(sweep, tmp_path / mode, mode=mode)
+        assert len(found.finished) == len(sweep.members) == 4
     assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", sweep)
 
 
@@ -117,11 +117,11 @@ def test_runs_under_pmap_are_trained_by_themselves(tmp_path):
 def test_one_that_diverges_is_fenced_off(tmp_path):
     """Two of four have a learning rate of 1e30: they fail, say why, and touch no other."""
     for mode in ("sequential", "vmap"):
-        outcome = run(diverging(), tmp_path / mode, mode=mode)
-        assert [name.split(",")[0] for name in outcome.finished] == ["learning_rate=0.1"] * 2
-        assert all("not finite at step" in reason for reason in outcome.failed.values())
+        found = run(diverging(), tmp_path / mode, mode=mode)
+        assert [name.split(",")[0] for name in found.finished] == ["learning_rate=0.1"] * 2
+        assert all("not finite at step" in reason for reason in found.failed.values())
     failures = [
-        [read_failure(SweepPaths(tmp_path / mode).member(name)) for name in outcome.failed]
+        [read_failure(SweepPaths(tmp_path / mode).member(name)) for name in found.failed]
         for mode in ("sequential", "vmap")
     ]
     assert [f["error"] for f in failures[0]] == [f["error"] for f in failures[1]]
@@ -145,8 +145,8 @@ def test_stopped_and_gone_on_with_it_is_bit_for_bit_the_same(tmp_path, monkeypat
         with pytest.raises(Interrupted):
             run(sweep, tmp_path / "stopped", mode="vmap")
     assert not list((tmp_path / "stopped").glob("members/*/result.json"))
-    outcome = run(sweep, tmp_path / "stopped", mode="vmap")
-    assert len(outcome.finished) == 3
+    found = run(sweep, tmp_path / "stopped", mode="vmap")
+    assert len(found.finished) == 3
     for member in sweep.members:
         whole, stopped = (SweepPaths(tmp_path / name).member(member.name) for name in ("whole", "stopped"))
         assert "going on from step" in (stopped / "run.log").read_text()
@@ -169,7 +169,7 @@ def test_what_is_finished_when_the_others_are_stopped_keeps_what_it_should(tmp_p
         return sorted(entry.name for entry in (where / "checkpoints").iterdir())
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "write_result", interrupting)
+        patch.setattr(outcome, "write_result", interrupting)
         with pytest.raises(Interrupted):
             run(sweep, tmp_path, mode="vmap")
     assert [status(where) for where in (first, second)] == ["finished", "unfinished"]
@@ -204,9 +204,9 @@ def test_one_that_cannot_be_trained_at_all_leaves_the_others(tmp_path):
     sweep = expand(tiny(), {"seeds": 3})
     broken = SweepPaths(tmp_path).member(sweep.members[1].name)
     (broken / "checkpoints" / "latest" / "4").mkdir(parents=True)  # checkpoints, and no config
-    outcome = run(sweep, tmp_path, mode="vmap")
-    assert len(outcome.finished) == 2
-    assert "no config.json" in outcome.failed[sweep.members[1].name]
+    found = run(sweep, tmp_path, mode="vmap")
+    assert len(found.finished) == 2
+    assert "no config.json" in found.failed[sweep.members[1].name]
 
 
 def test_solved_members_leave_early(tmp_path):

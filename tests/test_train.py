@@ -313,9 +313,9 @@ def test_a_run_stopped_or_failing_while_it_adapts_is_not_finished(
         raise UserError("dynamic evaluation left the finite numbers")
 
     with monkeypatch.context() as patch:
-        patch.setattr(results, "_adaptive", failing)
+        patch.setattr(outcome, "_adaptive", failing)
         assert train_member(job) == "failed" and status(job.directory) == "failed"
-        patch.setattr(results, "_adaptive", stopping)
+        patch.setattr(outcome, "_adaptive", stopping)
         with pytest.raises(Interrupted, match="the same command does it again"):
             train_member(job)
     assert not (tmp_path / "run/result.json").exists()

@@ -49,15 +49,15 @@ def run(
       Interrupted: SIGTERM or Ctrl-C came; everything is saved.
       Stopped: as `on_evaluation` raised it; everything is saved, and there is no result.
     """
-    (outcome,) = run_together(
+    (ended,) = run_together(
         [config],
         [workdir],
         on_evaluation=[on_evaluation] if on_evaluation else None,
         fewer_devices=fewer_devices,
     )
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    if isinstance(ended, Exception):
+        raise ended
+    return ended
 
 
 def run_together(
