@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Batch
 from lstm_jax.training import objective
-from lstm_jax.training.objective import cross_entropy
 
 T, B, H, V = 5, 3, 4, 7
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_jax.corpora import images
+from lstm_jax.corpora import image_set
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task, reber
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
@@ -300,7 +300,7 @@ def test_a_warp_can_be_undone(warp, form):
 def fake_images(data_dir=""):
     rng = np.random.default_rng(0)
     sizes = {"train": 23, "valid": 9, "test": 11}
-    return images.Images(
+    return image_set.Images(
         {split: rng.integers(0, 17, (count, 9), np.uint8) for split, count in sizes.items()},
         {split: rng.integers(0, 4, count, np.int32) for split, count in sizes.items()},
         classes=4,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lstm_jax.corpora.images import Images
+from lstm_jax.corpora.image_set import Images
 
 
 def tiny_images() -> Images:

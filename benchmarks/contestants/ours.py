@@ -8,8 +8,9 @@ import numpy as np
 from shapes import RATE, VOCAB, WINDOWS, Shape
 
 from lstm_jax import models
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.tasks.base import Batch, Task
-from lstm_jax.training import devices, objective, optim
+from lstm_jax.training import devices, optim
 from lstm_jax.training.state import init_state, make_update, run_data
 
 __all__ = ["build"]
@@ -38,7 +39,7 @@ def random_tokens(shape: Shape) -> Task:
         steps={},
         epoch_ends=np.asarray([WINDOWS]),
         batch_sizes={"train": shape.batch},
-        loss=lambda logits, batch: objective.cross_entropy(logits, batch.targets),
+        loss=lambda logits, batch: cross_entropy(logits, batch.targets),
         metrics=lambda logits, batch: {},
         chance={},
         report=dict,

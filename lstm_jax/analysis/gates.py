@@ -1,12 +1,13 @@
 """What the gates do while a sentence is read: heat maps, units down, tokens along."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_jax.analysis.style import new_figure, shown_token
+from lstm_jax.cells.trace import in_order
 
 __all__ = [
     "MOST_TOKENS",
@@ -14,18 +15,13 @@ __all__ = [
     "colours_and_range",
     "drawn_units",
     "figure",
-    "in_order",
-    "of_units",
     "ordinal",
 ]
-
-T = TypeVar("T")
 
 MOST_TOKENS = 80
 """Tokens that fit along the axis of a page."""
 MOST_UNITS = 64
 """Units that can still be told apart; of more, every n-th is drawn."""
-_ORDER = ("i", "f", "g", "o", "c")
 TITLES = {
     "i": "input gate i",
     "f": "forget gate f",
@@ -34,20 +30,6 @@ TITLES = {
     "c": "cell state c",
 }
 """What the LSTM's names in a trace are called; other names stand for themselves."""
-
-
-def in_order(trace: Mapping[str, T]) -> dict[str, T]:
-    """The same by name, the LSTM's names first in the order i, f, g, o, c; jit leaves them by alphabet."""
-    first = [name for name in _ORDER if name in trace]
-    return {name: trace[name] for name in [*first, *(name for name in trace if name not in _ORDER)]}
-
-
-def of_units(trace: Mapping[str, Any]) -> dict[str, Any]:
-    """What a layer's trace, name -> [T, B, ...], tells of its units one by one: [T, B, H], by name, in order.
-
-    Neither matrices are that, nor `attention`, whose last axis is the slots of a memory.
-    """
-    return {name: value for name, value in in_order(trace).items() if value.ndim == 3 and name != "attention"}
 
 
 def colours_and_range(name: str, values: np.ndarray) -> tuple[str, float, float]:

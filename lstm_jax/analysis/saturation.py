@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.gates import in_order, of_units
 from lstm_jax.analysis.style import COLOURS, WIDTH, layer_colour, new_figure, tidy
+from lstm_jax.cells.trace import in_order, of_units
 from lstm_jax.support.notation import Array
 
 __all__ = ["HIGH", "LOW", "figure", "fractions", "saturation_sums", "sigmoid_gates"]

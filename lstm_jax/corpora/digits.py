@@ -5,7 +5,7 @@ The test images of the UCI set of handwritten digits (Alpaydin & Kaynak 1998), h
 
 import numpy as np
 
-from lstm_jax.corpora.images import Images
+from lstm_jax.corpora.image_set import Images
 from lstm_jax.support.errors import UserError
 
 __all__ = ["SIZES", "load"]

@@ -1,44 +1,15 @@
 """Small images with a class each, as flat rows of pixels. Each source is a function of (data_dir)."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
-import numpy as np
-
+from lstm_jax.corpora import digits, mnist
+from lstm_jax.corpora.image_set import Images
 from lstm_jax.support.registry import lookup
 
-__all__ = ["SOURCES", "Images", "load_images"]
+__all__ = ["SOURCES", "load_images"]
 
 
-class Images(NamedTuple):
-    """Images in three splits that share none.
-
-    Attributes:
-      pixels: split -> [N, P] uint8, row after row of each image.
-      labels: split -> [N] int32 classes.
-      classes: their number.
-      brightest: the largest value that a pixel can have.
-    """
-
-    pixels: Mapping[str, np.ndarray]
-    labels: Mapping[str, np.ndarray]
-    classes: int
-    brightest: int
-
-
-def _digits(data_dir: str) -> Images:
-    from lstm_jax.corpora import digits
-
-    return digits.load(data_dir)
-
-
-def _mnist(data_dir: str) -> Images:
-    from lstm_jax.corpora import mnist
-
-    return mnist.load(data_dir)
-
-
-SOURCES: dict[str, Callable[[str], Images]] = {"digits": _digits, "mnist": _mnist}
+SOURCES: dict[str, Callable[[str], Images]] = {"digits": digits.load, "mnist": mnist.load}
 """name -> load(data_dir)."""
 
 

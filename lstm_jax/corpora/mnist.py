@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_jax.corpora.data_dir import cache_directory, named_directory
-from lstm_jax.corpora.images import Images
+from lstm_jax.corpora.image_set import Images
 from lstm_jax.support.errors import UserError
 
 __all__ = ["VALID", "load"]

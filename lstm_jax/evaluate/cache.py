@@ -19,9 +19,9 @@ import jax.numpy as jnp
 
 from lstm_jax.evaluate.stream import Progress, Stream, figures, make_stream, sum_windows, window_at
 from lstm_jax.models import Model
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params
-from lstm_jax.training.objective import cross_entropy
 
 __all__ = ["CacheEvaluator", "make_cache_evaluator"]
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from lstm_jax.evaluate.stream import Progress, Stream, Window, figures, make_stream, sum_windows, window_at
 from lstm_jax.models import Model
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.support.pytrees import trainable
-from lstm_jax.training.objective import cross_entropy
 
 __all__ = ["DynamicEvaluator", "Statistics", "gradient_statistics", "make_dynamic_evaluator"]
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.models import Model
+from lstm_jax.models.carry import from_start
 from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.tasks.base import Metrics, Task
-from lstm_jax.training.state import from_start
 
 __all__ = ["Evaluator", "Progress", "make_evaluator", "make_members_evaluator"]
 

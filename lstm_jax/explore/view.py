@@ -13,6 +13,7 @@ import numpy as np
 
 from lstm_jax.analysis import gates
 from lstm_jax.analysis.timescales import forget_sums, time_scales
+from lstm_jax.cells.trace import in_order
 from lstm_jax.corpora.reading import check_unicode
 from lstm_jax.corpora.visible import visible
 from lstm_jax.corpora.vocabulary import SPLITTERS, UNK
@@ -168,7 +169,7 @@ def _maps(trace: Mapping[str, np.ndarray], order: str) -> list[dict[str, Any]]:
         scale = time_scales({name: np.asarray(total) for name, total in sums.items()}).product
     ranked = None if scale is None else np.argsort(scale, kind="stable")
     maps = []
-    for name, values in gates.in_order(trace).items():
+    for name, values in in_order(trace).items():
         values = np.asarray(values, np.float32)
         units = gates.drawn_units(values.shape[1], ranked)
         sorted_scale = scale[units] if scale is not None and len(scale) == values.shape[1] else None

@@ -13,12 +13,12 @@ import numpy as np
 
 from lstm_jax.corpora import Vocabulary
 from lstm_jax.models import Model
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.predict.sampling import GREEDY_BELOW, check_sampling, choose
 from lstm_jax.predict.text import encode, readable, unknown
 from lstm_jax.support import rng
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Key, Params
-from lstm_jax.training.objective import cross_entropy
 
 __all__ = ["LanguageModel", "LineScore", "Sample"]
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.analysis.gates import of_units
+from lstm_jax.cells.trace import of_units
 from lstm_jax.corpora import Vocabulary
+from lstm_jax.models.loss import cross_entropy
 from lstm_jax.predict.language_model import LanguageModel
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params
-from lstm_jax.training.objective import cross_entropy
 
 __all__ = ["LENGTHS", "ReadText", "Reader"]
 

@@ -8,7 +8,8 @@ scikit-learn have 64 steps and need no network; MNIST has 784.
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.corpora.images import Images, load_images
+from lstm_jax.corpora.image_set import Images
+from lstm_jax.corpora.images import load_images
 from lstm_jax.support.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Task

@@ -9,12 +9,13 @@ import optax
 from flax import struct
 
 from lstm_jax.models import Model
+from lstm_jax.models.carry import from_start
 from lstm_jax.support import rng
 from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.tasks.base import Batch, Task
 from lstm_jax.training import objective, optim
 
-__all__ = ["RunData", "TrainState", "from_start", "init_state", "make_update", "run_data"]
+__all__ = ["RunData", "TrainState", "init_state", "make_update", "run_data"]
 
 
 class TrainState(struct.PyTreeNode):
@@ -157,9 +158,3 @@ def make_update(
         return jax.lax.switch(task.bucket(data.task, "train", state.step), branches, state, data)
 
     return update
-
-
-def from_start(model: Model, params: Params, carry: tuple, batch: Batch) -> tuple:
-    """`carry`, or the model's initial one where `batch` says that the sequences begin here."""
-    start = model.carry(params, batch.inputs.shape[1])
-    return jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), start, carry)

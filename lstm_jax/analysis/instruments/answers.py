@@ -9,12 +9,12 @@ import numpy as np
 from lstm_jax.analysis import calibration, confusion
 from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
 from lstm_jax.analysis.instruments.windows import batches
+from lstm_jax.models.carry import from_start
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Params
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch
-from lstm_jax.training.state import from_start
 
 __all__ = ["CALIBRATION", "CONFUSION", "Answers", "answers"]
 

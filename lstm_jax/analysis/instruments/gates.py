@@ -10,6 +10,7 @@ from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Re
 from lstm_jax.analysis.instruments.sequence import one_sequence
 from lstm_jax.analysis.instruments.timescales import of_layers
 from lstm_jax.analysis.instruments.windows import kind_of, unit_of, without_gate
+from lstm_jax.cells.trace import of_units
 from lstm_jax.predict import Run
 
 __all__ = ["GATES"]
@@ -25,7 +26,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     unit = unit_of(run)
     figures, layers = {}, []
     for index, (trace, scale) in enumerate(zip(traces, scales, strict=True)):
-        flat = {name: np.asarray(value)[:, 0] for name, value in gates.of_units(trace).items()}
+        flat = {name: np.asarray(value)[:, 0] for name, value in of_units(trace).items()}
         order = None if scale is None else np.argsort(scale, kind="stable")
         title = f"{run.paths.root.name}, layer {index + 1}"
         if flat:
@@ -40,7 +41,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
 
 
 def _misfit(run: Run) -> str | None:
-    if any(map(gates.of_units, run.traced)):
+    if any(map(of_units, run.traced)):
         return None
     return f"the {kind_of(run)} has no gates at all"
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from lstm_jax.analysis.instruments.base import Progress
 from lstm_jax.models import Outputs
+from lstm_jax.models.carry import from_start
 from lstm_jax.predict import Run
 from lstm_jax.support.notation import Array, Params, Tree
 from lstm_jax.tasks.base import Batch
-from lstm_jax.training.state import from_start
 
 __all__ = ["Total", "add_up", "batches", "kind_of", "real_steps", "unit_of", "without_gate"]
 
