@@ -72,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
 
     from lstm_jax import evaluate
-    from lstm_jax.predict import Run, exchange
+    from lstm_jax.predict import Run, weights_io
     from lstm_jax.runs.provenance import provenance
 
     torch.set_num_threads(1)  # a step of one row is too little work for two threads to meet over
@@ -80,7 +80,7 @@ def main() -> None:
     corpus = run.task.corpus
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "weights.safetensors"
-        exchange.write_run(run, path)
+        weights_io.write_run_weights(run, path)
         model = load(path)
     tokens = corpus.tokens[options.split]
     began = time.monotonic()

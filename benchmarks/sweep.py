@@ -39,7 +39,7 @@ def config(hidden: int, seed: int):
 
 
 def ours(hidden: int, members: int) -> Advance:
-    """`crew.together`, or `crew.solo` for one member."""
+    """`program.together`, or `program.solo` for one member."""
     import jax
 
     from lstm_jax.training import program

@@ -32,9 +32,9 @@ def define_flags() -> None:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.predict import Run, exchange
-    from lstm_jax.predict.legend import read_tokens
+    from lstm_jax.predict import Run, weights_io
     from lstm_jax.predict.standard_input import check_arguments
+    from lstm_jax.predict.text_encoding import read_tokens
     from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     if bool(FLAGS.to) == bool(source):
         raise UserError("give --to=FILE.safetensors to write a run, or --from=FILE.safetensors to make one")
     if FLAGS.to:
-        file = exchange.write_run(Run(FLAGS.run), FLAGS.to, FLAGS.layout)
+        file = weights_io.write_run_weights(Run(FLAGS.run), FLAGS.to, FLAGS.layout)
         for name, tensor in file.tensors.items():
             print(f"{name:<28}{tensor.dtype!s:<10}{list(tensor.shape)}")
         for name, text in sorted(file.about.items()):
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
         print(FLAGS.to)
     else:
         tokens = read_tokens(FLAGS.vocabulary) if FLAGS.vocabulary else None
-        run = exchange.make_run(source, FLAGS.run, Run(FLAGS.like) if FLAGS.like else None, tokens)
+        run = weights_io.run_from_weights(source, FLAGS.run, Run(FLAGS.like) if FLAGS.like else None, tokens)
         print(f"{run.paths.root}: the parameters of {source}, as the best of step {run.step}")
     sys.stdout.flush()
 

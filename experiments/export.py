@@ -30,14 +30,14 @@ def define_flags() -> None:
 def main(arguments: list[str]) -> None:
     from absl.flags import FLAGS
 
-    from lstm_jax.predict import Run, exchange
+    from lstm_jax.predict import Run, weights_io
     from lstm_jax.predict.standard_input import check_arguments
     from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)
     if not FLAGS.out:
         raise UserError("which file? give --out=FILE; see --help")
-    sizes = exchange.export_run(Run(FLAGS.run, FLAGS.data_dir), FLAGS.out, FLAGS.what, FLAGS.platforms)
+    sizes = weights_io.export_run(Run(FLAGS.run, FLAGS.data_dir), FLAGS.out, FLAGS.what, FLAGS.platforms)
     for name, size in sizes.items():
         print(f"{name}: {size:,} bytes, for {', '.join(FLAGS.platforms)}")
     print(FLAGS.out)

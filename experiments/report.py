@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     if arguments or not directory:
         raise UserError("give the directory of one sweep: --sweep=DIR")
     from lstm_jax.sweep.comparison import read
-    from lstm_jax.sweep.pictures import draw
+    from lstm_jax.sweep.plots import draw
     from lstm_jax.sweep.report.page import write
     from lstm_jax.sweep.summary import summarise
     from lstm_jax.sweep.table import failures, table

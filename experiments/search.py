@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}; write --trials=N, --grid=FIELD=VALUES")
     from lstm_jax.sweep.define import command_line
-    from lstm_jax.sweep.search.pictures import draw, table
+    from lstm_jax.sweep.search.plots import draw, table
     from lstm_jax.sweep.search.run import SearchPaths, default_metric, records, search
     from lstm_jax.sweep.search.space import space_of
     from lstm_jax.sweep.search.study import need_optuna

@@ -81,7 +81,7 @@ def definition_of(path: str, variant: str) -> Any:
 def compare(workdir: str, metric: str) -> None:
     """Prints the table and draws the figures."""
     from lstm_jax.sweep.comparison import read
-    from lstm_jax.sweep.pictures import draw
+    from lstm_jax.sweep.plots import draw
     from lstm_jax.sweep.summary import summarise
     from lstm_jax.sweep.table import table
 

@@ -1,8 +1,8 @@
 """What all tests share: one CPU device, a compile cache, and a way to run code on eight devices.
 
-The session has ONE device, as a user's laptop has: with eight, `train.run` would cut every test's batch in
-eight, and every computation would bring thread pools for eight. Code for several devices runs in a process
-of its own, by the fixture `on_devices`; put much into one script, for each costs seconds to start.
+The session has ONE device, as a user's laptop has: with eight, `training.loop.run` would cut every test's
+batch in eight, and every computation would start thread pools for eight. Code for several devices runs in
+its own process (fixture `on_devices`); put much into one script: each takes seconds to start.
 """
 
 import ctypes

@@ -330,8 +330,8 @@ def address(text_run):
             assert "Ctrl-C ends it" in line, line or process.stderr.read()
             yield line.split()[0]
             process.send_signal(signal.SIGINT)
-            out, told = process.communicate(timeout=600)
-            assert (process.returncode, out, told) == (0, "stopped\n", "")
+            out, raised = process.communicate(timeout=600)
+            assert (process.returncode, out, raised) == (0, "stopped\n", "")
         finally:
             process.kill()
 
@@ -443,9 +443,9 @@ def test_what_is_typed_during_a_read_is_not_said_to_be_read(driver, address):
         typed("the");
     """
     driver.set_script_timeout(600)
-    told = driver.execute_async_script(hold)
-    assert told[-1] == [7, 7]
-    assert all(read == shown for read, shown in told), told
+    raised = driver.execute_async_script(hold)
+    assert raised[-1] == [7, 7]
+    assert all(read == shown for read, shown in raised), raised
 
 
 def test_a_browser_says_what_the_server_refuses(driver, address):

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import MODEL, RECALL, write_run
+from tiny_runs import MODEL, RECALL, write_run_weights
 
 from lstm_jax import cells, models
 from lstm_jax.compat import export, program
 from lstm_jax.compat.program import Program, write_program
-from lstm_jax.predict import Run, exchange
+from lstm_jax.predict import Run, weights_io
 from lstm_jax.support.errors import UserError
 
 V, H = 7, 4
@@ -99,8 +99,8 @@ def test_features_and_bfloat16(tmp_path):
 
 def test_a_run_that_was_trained_unrolled(tmp_path):
     unrolled = MODEL | {"hidden": [4], "scan_unroll": 2}
-    run = Run(write_run(tmp_path / "run", RECALL, unrolled))
-    exchange.export_run(run, tmp_path / "p", what=("sequence",), platforms=("cpu",))
+    run = Run(write_run_weights(tmp_path / "run", RECALL, unrolled))
+    weights_io.export_run(run, tmp_path / "p", what=("sequence",), platforms=("cpu",))
     model = models.make_model(vocab=run.task.vocab, outputs=run.task.outputs, **unrolled)
     loaded = Program.load(tmp_path / "p")
     tokens = jax.random.randint(jax.random.key(1), (5, 2), 0, run.task.vocab)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run, write_text_run
+from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run_weights, write_text_run
 
 from lstm_jax import predict
 from lstm_jax.analysis import instruments
@@ -97,9 +97,11 @@ def test_leaves_figures_with_named_axes_and_numbers(name, kind, text_run, recall
     run = predict.Run(text_run if kind == "text" else recall_runs["lstm"])
     if INSTRUMENTS[name].misfit(run):
         pytest.skip(f"does not fit: {INSTRUMENTS[name].misfit(run)}")
-    told = []
-    reading = INSTRUMENTS[name].measure(run, SMALL, lambda done, total: told.append((done, total)))
-    assert all(0 <= done <= total for done, total in told) and (not told or told[-1][0] == told[-1][1])
+    raised = []
+    reading = INSTRUMENTS[name].measure(run, SMALL, lambda done, total: raised.append((done, total)))
+    assert all(0 <= done <= total for done, total in raised) and (
+        not raised or raised[-1][0] == raised[-1][1]
+    )
     for figure in reading.figures.values():
         axes = own_axes(figure)
         assert any(one.get_xlabel() for one in axes)
@@ -215,7 +217,7 @@ def test_lags_of_a_stream_start_from_what_the_window_before_left(tmp_path):
     task = {"name": "continual_reber", "length": 6, "window": 7, "batch": 2, "epoch_steps": 2}
     task |= {"eval_batch": 2, "eval_steps": 3}
     model = MODEL | {"hidden": [4], "cell": {"name": "lstm", "forget_bias": "3"}}
-    run = predict.Run(write_run(tmp_path / "run", task, model))
+    run = predict.Run(write_run_weights(tmp_path / "run", task, model))
     found = INSTRUMENTS["lags"].measure(run, Options(tokens=42), lambda *_: None).values["trained"]
     model, params = run.model, run.params
     carry, norms = model.carry(params, 2), []
@@ -246,7 +248,7 @@ def test_all_takes_what_fits_and_says_what_does_not(recall_runs):
 def test_a_model_that_is_not_recurrent(tmp_path):
     task = {"name": "questions", "length": 2, "batch": 2, "eval_batch": 2, "eval_steps": 1}
     model = {"name": "dynamic_memory", "hidden": [3], "embedding": 2, "episodes": 2, "cell": {}}
-    run = predict.Run(write_run(tmp_path / "run", task, model))
+    run = predict.Run(write_run_weights(tmp_path / "run", task, model))
     taken, left = instruments.chosen(run, ["all"])
     assert "saturation" in taken
     assert left["timescales"].startswith("the model 'dynamic_memory' has no gate 'f': it has ")
@@ -311,8 +313,10 @@ def test_errors_are_one_line(recall_runs):
         (["--run=.", "--tokens=0"], "tokens=0 must be 1 or more"),
         ([f"--run={recall_runs['gru']}", "--what=lag"], "unknown instrument 'lag': did you mean 'lags'"),
     ):
-        out, told = command(*arguments, status=2)
-        assert out == "" and len(told.splitlines()) == 1 and told.startswith("error: ") and message in told
+        out, raised = command(*arguments, status=2)
+        assert (
+            out == "" and len(raised.splitlines()) == 1 and raised.startswith("error: ") and message in raised
+        )
 
 
 def test_help_names_instruments_and_flags():

@@ -14,7 +14,7 @@ from configs import base, quickstart
 from lstm_jax import models, tasks
 from lstm_jax.compat.safetensors import params_from_file, read_weights, write_params, write_weights
 from lstm_jax.corpora import Encoder, Vocabulary
-from lstm_jax.predict import Classifier, Run, exchange, legend
+from lstm_jax.predict import Classifier, Run, text_encoding, weights_io
 from lstm_jax.runs.metrics import read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.pytrees import named_leaves
@@ -199,7 +199,7 @@ def test_a_model_trained_here_has_the_same_perplexity_in_torch(trained, tmp_path
     from benchmarks import perplexity_in_torch
 
     run = Run(trained)
-    exchange.write_run(run, tmp_path / "w.safetensors")
+    weights_io.write_run_weights(run, tmp_path / "w.safetensors")
     corpus = run.task.corpus
     theirs = perplexity_in_torch.perplexity(
         perplexity_in_torch.load(tmp_path / "w.safetensors"), corpus.tokens["valid"], corpus.vocabulary.eos
@@ -211,41 +211,41 @@ def test_a_model_trained_here_has_the_same_perplexity_in_torch(trained, tmp_path
 
 def test_a_run_goes_into_a_file_and_comes_back(trained, tmp_path):
     run, path = Run(trained), tmp_path / "w.safetensors"
-    about = exchange.write_run(run, path).about
+    about = weights_io.write_run_weights(run, path).about
     assert about["gates"] == "i,f,g,o" and about["vocabulary_size"] == str(len(run.vocabulary))
     assert json.loads(about["config"]) == run.config
-    back = exchange.make_run(path, tmp_path / "back")
+    back = weights_io.run_from_weights(path, tmp_path / "back")
     same(back.params, run.params)
     assert (back.step, back.vocabulary, back.config) == (run.step, run.vocabulary, run.config)
     with pytest.raises(UserError, match="back exists already"):
-        exchange.make_run(path, tmp_path / "back")
-    same(exchange.first_params(str(path), run.params, run.vocabulary), run.params)
+        weights_io.run_from_weights(path, tmp_path / "back")
+    same(weights_io.load_init_params(str(path), run.params, run.vocabulary), run.params)
 
 
 def test_a_foreign_file_needs_a_run_to_go_by_and_its_rows_are_put_in_order(trained, tmp_path):
     run, path = Run(trained), tmp_path / "w.safetensors"
-    tensors = exchange.write_run(run, path).tensors
+    tensors = weights_io.write_run_weights(run, path).tensors
     order = np.random.default_rng(0).permutation(len(run.vocabulary))
     rows = ("encoder.weight", "decoder.weight", "decoder.bias")
     write_weights(path, {k: leaf[order] if k in rows else leaf for k, leaf in tensors.items()}, {})
     with pytest.raises(UserError, match="does not say what model it holds: give --like=DIR"):
-        exchange.make_run(path, tmp_path / "theirs")
+        weights_io.run_from_weights(path, tmp_path / "theirs")
     tokens = [run.vocabulary.tokens[number] for number in order]
-    same(exchange.make_run(path, tmp_path / "theirs", run, tokens).params, run.params)
+    same(weights_io.run_from_weights(path, tmp_path / "theirs", run, tokens).params, run.params)
     with pytest.raises(UserError, match=r"its vocabulary of .* lacks"):
-        exchange.make_run(path, tmp_path / "no", run, ["?!", *tokens[1:]])
+        weights_io.run_from_weights(path, tmp_path / "no", run, ["?!", *tokens[1:]])
     for cell, message in (
         ({"name": "lstm", "options": "activation=relu"}, "torch.nn.LSTM has no activation=relu, only tanh"),
         ({"name": "capped_lstm"}, "PyTorch has no cell 'capped_lstm'"),  # which has the leaves of one
     ):
         other = run.config | {"model": run.config["model"] | {"cell": run.config["model"]["cell"] | cell}}
         with pytest.raises(UserError, match=message):
-            exchange.make_run(path, tmp_path / "no", SimpleNamespace(config=other, paths=run.paths))
+            weights_io.run_from_weights(path, tmp_path / "no", SimpleNamespace(config=other, paths=run.paths))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["theirs", "w.safetensors"]
 
 
 def test_training_starts_from_a_file(trained, tmp_path):
-    exchange.write_run(Run(trained), tmp_path / "w.safetensors")
+    weights_io.write_run_weights(Run(trained), tmp_path / "w.safetensors")
     config = small_quickstart()
     config.train.init_from = str(tmp_path / "w.safetensors")
     sections = config.to_dict()
@@ -273,16 +273,16 @@ def copy_of(directory, root, **changes) -> Run:
 
 def test_a_classifiers_labels_are_put_in_order(labelled, tmp_path):
     run, path = Run(labelled), tmp_path / "w.safetensors"
-    exchange.write_run(run, path, "lstm_jax")
+    weights_io.write_run_weights(run, path, "lstm_jax")
     like = copy_of(labelled, tmp_path / "like", labels=[*reversed(run.encoder.labels)])
-    turned = exchange.make_run(path, tmp_path / "turned", like)
+    turned = weights_io.run_from_weights(path, tmp_path / "turned", like)
     assert turned.encoder.labels == run.encoder.labels[::-1]
     texts = ["the cat sat", "dog"]
     for one, other in zip(Classifier(run).predict(texts), Classifier(turned).predict(texts), strict=True):
         assert one.label == other.label
         assert one.probabilities == pytest.approx(other.probabilities, rel=1e-6)
-    same(exchange.first_params(str(path), run.params, turned.encoder), turned.params)
-    same(exchange.first_params(str(labelled), run.params, turned.encoder), turned.params)
+    same(weights_io.load_init_params(str(path), run.params, turned.encoder), turned.params)
+    same(weights_io.load_init_params(str(labelled), run.params, turned.encoder), turned.params)
 
 
 @pytest.mark.parametrize(
@@ -299,17 +299,17 @@ def test_a_classifiers_labels_are_put_in_order(labelled, tmp_path):
     ids=lambda value: str(value)[:12],
 )
 def test_a_classifier_of_other_labels_or_readings_is_refused(labelled, tmp_path, changes, message):
-    exchange.write_run(Run(labelled), tmp_path / "w.safetensors", "lstm_jax")
+    weights_io.write_run_weights(Run(labelled), tmp_path / "w.safetensors", "lstm_jax")
     like = copy_of(labelled, tmp_path / "like", **changes)
     with pytest.raises(UserError, match=message):
-        exchange.make_run(tmp_path / "w.safetensors", tmp_path / "made", like)
+        weights_io.run_from_weights(tmp_path / "w.safetensors", tmp_path / "made", like)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["like", "w.safetensors"]
     for source in (tmp_path / "w.safetensors", labelled):
         if "longest" in changes:  # training may go on with longer texts
-            exchange.first_params(str(source), Run(labelled).params, like.encoder)
+            weights_io.load_init_params(str(source), Run(labelled).params, like.encoder)
             continue
         with pytest.raises(UserError, match=message):
-            exchange.first_params(str(source), Run(labelled).params, like.encoder)
+            weights_io.load_init_params(str(source), Run(labelled).params, like.encoder)
 
 
 def test_training_a_classifier_compares_the_words(labelled, tmp_path):
@@ -328,10 +328,10 @@ def test_as_many_labels_as_tokens_are_not_taken_for_tokens():
     tokens, labels = ("<pad>", "a", "<unk>"), ("x", "y", "z")
     theirs, ours = (Encoder(Vocabulary(t, "whitespace"), labels, False, 9) for t in (tokens, tokens[::-1]))
     params = {"embedding": np.arange(3.0)[:, None], "head": {"w": np.arange(3.0)[None], "b": np.arange(3.0)}}
-    found = legend.in_order(params, theirs, ours, "file")
+    found = text_encoding.reorder_rows(params, theirs, ours, "file")
     same(found, params | {"embedding": params["embedding"][::-1]})
     with pytest.raises(UserError, match="task=text_classification, and those of the run with task=lang"):
-        legend.in_order(params, theirs, ours.vocabulary, "file")
+        text_encoding.reorder_rows(params, theirs, ours.vocabulary, "file")
 
 
 def test_tokens_of_rows_are_a_files_lines_or_a_vocabulary(labelled, tmp_path):
@@ -339,11 +339,11 @@ def test_tokens_of_rows_are_a_files_lines_or_a_vocabulary(labelled, tmp_path):
     for content in ("\n".join(tokens), "\r\n".join(tokens) + "\r\n"):
         for mark in ("", "\ufeff"):
             path.write_bytes((mark + content).encode())
-            assert legend.read_tokens(path) == tokens
-    assert legend.read_tokens(labelled / "vocabulary.json") == Run(labelled).encoder.vocabulary.tokens
+            assert text_encoding.read_tokens(path) == tokens
+    assert text_encoding.read_tokens(labelled / "vocabulary.json") == Run(labelled).encoder.vocabulary.tokens
     for wrong in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match="cannot read the vocabulary"):
-            legend.read_tokens(wrong)
+            text_encoding.read_tokens(wrong)
 
 
 # ------------------------------------------------------------------ files and places that are no good
@@ -378,13 +378,13 @@ def test_tokens_of_rows_are_a_files_lines_or_a_vocabulary(labelled, tmp_path):
 )
 def test_metadata_that_say_nothing(labelled, tmp_path, changes, message):
     path = tmp_path / "w.safetensors"
-    file = exchange.write_run(Run(labelled), path, "lstm_jax")
+    file = weights_io.write_run_weights(Run(labelled), path, "lstm_jax")
     vocabulary = json.loads(file.about["vocabulary"])
     fields = {name: value for name, value in changes.items() if name in vocabulary}
     about = file.about | {"vocabulary": json.dumps(vocabulary | fields)}
     write_weights(path, file.tensors, about | {k: v for k, v in changes.items() if k not in fields})
     with pytest.raises(UserError, match=message) as caught:
-        exchange.make_run(path, tmp_path / "deep" / "made")
+        weights_io.run_from_weights(path, tmp_path / "deep" / "made")
     assert str(path) in str(caught.value) or "splitter" in changes
     assert "\n" not in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.safetensors"]
@@ -392,7 +392,7 @@ def test_metadata_that_say_nothing(labelled, tmp_path, changes, message):
 
 def test_places_where_no_run_can_be_made(labelled, tmp_path):
     path = tmp_path / "w.safetensors"
-    exchange.write_run(Run(labelled), path, "lstm_jax")
+    weights_io.write_run_weights(Run(labelled), path, "lstm_jax")
     (tmp_path / "loop").symlink_to("loop")
     for target, message in (
         (path, "exists already"),
@@ -401,16 +401,16 @@ def test_places_where_no_run_can_be_made(labelled, tmp_path):
         (tmp_path / "loop", "cannot make .*loop: .*; choose another directory"),
     ):
         with pytest.raises(UserError, match=message):
-            exchange.make_run(path, target)
+            weights_io.run_from_weights(path, target)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["loop", "w.safetensors"]
 
 
 def test_a_link_stands_for_what_it_names(labelled, tmp_path):
     path = tmp_path / "w.safetensors"
-    exchange.write_run(Run(labelled), path, "lstm_jax")
+    weights_io.write_run_weights(Run(labelled), path, "lstm_jax")
     (tmp_path / "empty").mkdir()
     for name in ("empty", "none"):
         (tmp_path / "link").symlink_to(name)
-        same(exchange.make_run(path, tmp_path / "link").params, Run(labelled).params)
+        same(weights_io.run_from_weights(path, tmp_path / "link").params, Run(labelled).params)
         assert (tmp_path / name / "config.json").is_file() and (tmp_path / "link").is_symlink()
         (tmp_path / "link").unlink()

@@ -130,8 +130,8 @@ def test_every_task_goes_through_the_real_loop(name, tmp_path):
     ],
     ids=["scale_by_length", "length 0", "batch 0", "another alphabet"],
 )
-def test_what_a_run_cannot_do_is_refused_before_it_begins(config, told, tmp_path):
-    with pytest.raises(UserError, match=told) as error:
+def test_what_a_run_cannot_do_is_refused_before_it_begins(config, raised, tmp_path):
+    with pytest.raises(UserError, match=raised) as error:
         loop.run(config(), str(tmp_path / "run"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
@@ -163,8 +163,8 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("name", "options", "told"), IMPOSSIBLE)
-def test_impossible_options_are_told(name, options, told):
-    with pytest.raises(UserError, match=told):
+def test_impossible_options_are_told(name, options, raised):
+    with pytest.raises(UserError, match=raised):
         make_task(name, **options, epochs=1, seed=0)
 
 

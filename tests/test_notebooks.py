@@ -76,8 +76,8 @@ def test_its_texts_are_short_and_name_what_to_see(source):
     assert texts[0].startswith(f"# {source.stem[:2]} ")
     assert max(len(re.findall(r"\w{2,}", text)) for text in texts) < 130
     drawn = len(re.findall(r"\bfigure\(|_figure\(|\.figures\[|compared\(|_bands\(|_curve\(|subplots\(", code))
-    told = sum("*What to see:*" in text for text in texts)
-    assert drawn - 1 <= told, f"{drawn} figures, and {told} times what to see"
+    raised = sum("*What to see:*" in text for text in texts)
+    assert drawn - 1 <= raised, f"{drawn} figures, and {raised} times what to see"
 
 
 def test_ci_executes_them_all():

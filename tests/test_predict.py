@@ -118,8 +118,8 @@ def test_unknown_words_of_the_prompt_are_reported(words):
     (sample,) = words.generate("The cat saw The mat", 3)
     assert sample.unknown == ("The", "saw")
     assert sample.prompt == ("<unk>", "cat", "<unk>", "<unk>", "mat")
-    told = describe_unknown(words.vocabulary, sample.unknown)
-    assert "'The', 'saw'" in told and "known in lower case: 'the'" in told
+    raised = describe_unknown(words.vocabulary, sample.unknown)
+    assert "'The', 'saw'" in raised and "known in lower case: 'the'" in raised
 
 
 def test_unknown_without_a_stand_in_is_an_error(characters):
@@ -368,11 +368,11 @@ def command(name, *arguments, text="", status=0):
 
 
 def test_generate_command(run, words):
-    out, told = command(
+    out, raised = command(
         "generate", f"--run={run.root}", "--prompt=-", "--tokens=8", "--seed=4", text="The cat\n"
     )
     assert out == words.generate("The cat", 8, seed=4)[0].text + "\n"
-    assert told.strip() == "not in the vocabulary, read as <unk>: 'The' (known in lower case: 'the')"
+    assert raised.strip() == "not in the vocabulary, read as <unk>: 'The' (known in lower case: 'the')"
     out, _ = command("generate", f"--run={run.root}", "--samples=2", "--top_k=3", "--tokens=5", "--raw")
     two = words.generate("", 5, top_k=3, samples=2)
     assert out == f"--- sample 1 of 2\n{two[0].raw}\n--- sample 2 of 2\n{two[1].raw}\n"
@@ -409,9 +409,9 @@ def test_score_command(run, words, tmp_path):
     ids=lambda value: str(value)[:20],
 )
 def test_errors_are_one_line(run, name, arguments, text, message):
-    out, told = command(name, f"--run={run.root}", *arguments, text=text, status=2)
-    assert out == "" and len(told.splitlines()) == 1
-    assert told.startswith("error: ") and message in told
+    out, raised = command(name, f"--run={run.root}", *arguments, text=text, status=2)
+    assert out == "" and len(raised.splitlines()) == 1
+    assert raised.startswith("error: ") and message in raised
 
 
 @pytest.mark.parametrize("name", ["generate", "score"])

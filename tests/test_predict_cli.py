@@ -16,7 +16,7 @@ import pytest
 from tiny_runs import write_label_run, write_recall_run, write_text_run
 
 from lstm_jax import predict
-from lstm_jax.corpora.visible import visible
+from lstm_jax.corpora.printable import printable
 from lstm_jax.predict import answering, reading, stream
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.support.errors import UserError
@@ -124,8 +124,8 @@ def test_labels_and_their_lines(tmp_path):
 def test_a_run_whose_numbers_are_none(text_run, lm, monkeypatch):
     broken = dataclasses.replace(lm, params=jax.tree.map(lambda leaf: leaf * jnp.nan, lm.params))
     monkeypatch.setattr(answering, "model_of", lambda run: broken)
-    told = list(stream.answers([b"the cat"], answering.answerer(text_run).answer))
-    assert told == [{"line": 1, "error": told[0]["error"]}] and "answer is nan" in told[0]["error"]
+    raised = list(stream.answers([b"the cat"], answering.answerer(text_run).answer))
+    assert raised == [{"line": 1, "error": raised[0]["error"]}] and "answer is nan" in raised[0]["error"]
 
 
 def test_other_tasks_are_told_where_to_look(tmp_path):
@@ -146,7 +146,7 @@ def test_other_tasks_are_told_where_to_look(tmp_path):
     ],
 )
 def test_tokens_that_a_terminal_would_obey(token, most, seen):
-    assert visible(token, most) == seen
+    assert printable(token, most) == seen
 
 
 # ------------------------------------------------------------------ lines
@@ -206,12 +206,12 @@ def test_each_line_is_answered_before_the_next_is_read():
         return {"label": text.upper()}
 
     found = []
-    for told in stream.answers(lines(), answer):
+    for raised in stream.answers(lines(), answer):
         events.append("told")
-        found.append(told)
+        found.append(raised)
     assert events == ["read", "told"] * 3
     assert found[0] == {"line": 1, "text": "one", "label": "ONE"}
-    assert [sorted(told) for told in found[1:]] == [["error", "line"]] * 2
+    assert [sorted(raised) for raised in found[1:]] == [["error", "line"]] * 2
     assert found[2] == {"line": 3, "error": "not three"}
 
 
@@ -242,9 +242,9 @@ def test_a_pipe_is_answered_line_by_line(text_run, lm):
         assert ask(b'{"text": "the cat", "id": "\\udc00"}\n') == first | {"line": 2, "id": "\udc00"}
         assert sorted(ask(b"{\n")) == ["error", "line"]
         assert ask(b"the cat\r\n") == first | {"line": 4}
-        rest, told = process.communicate(timeout=LONGEST)
+        rest, raised = process.communicate(timeout=LONGEST)
     assert (process.returncode, rest) == (1, b"")
-    assert told.decode() == "1 of 4 lines could not be answered\n"
+    assert raised.decode() == "1 of 4 lines could not be answered\n"
 
 
 TWICE = """

@@ -25,7 +25,7 @@ VARIANTS = {"LSTM": {"model.cell.name": "lstm"}, EVIL: {"model.cell.name": "gru"
 
 
 def finish(where: Path, accuracy: float, step: int | None, *, steps: int = 400, seconds: float = 3.0) -> None:
-    """A run's directory as `train.run` leaves it, as far as the comparison reads it."""
+    """A run's directory as `training.loop.run` leaves it, as far as the comparison reads it."""
     where.mkdir(parents=True)
     figures = {"accuracy": accuracy, "nats": 2 * (1 - accuracy)}
     result = {
@@ -309,15 +309,15 @@ def test_choosing_runs_fades_the_others_and_hides_their_rows(shown):
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select
 
-    visible = "return [...document.querySelectorAll('#members tbody tr')].filter(r => !r.hidden).length"
+    printable = "return [...document.querySelectorAll('#members tbody tr')].filter(r => !r.hidden).length"
     Select(shown.find_element("css selector", "#choose select")).select_by_visible_text("LSTM")
-    assert shown.execute_script(visible) == 6
+    assert shown.execute_script(printable) == 6
     assert "6 of 12 runs" in shown.execute_script("return document.getElementById('chosen').value")
     faded = "return document.getElementById('parallel').data[0].x.length"
     assert shown.execute_script(faded) == 5 * 4, "five runs of three axes and a gap"
     shown.find_element("css selector", "#choose button").send_keys(Keys.ENTER)
     shown.execute_async_script("setTimeout(arguments[0], 50)")
-    assert shown.execute_script(visible) == 12 and shown.execute_script(faded) == 0
+    assert shown.execute_script(printable) == 12 and shown.execute_script(faded) == 0
 
 
 @pytest.mark.parametrize("width", [400, 1400])

@@ -21,7 +21,7 @@ from lstm_jax.sweep.distributions import DISTRIBUTIONS
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
 from lstm_jax.sweep.search import run as running  # noqa: E402
 from lstm_jax.sweep.search import study as studies  # noqa: E402
-from lstm_jax.sweep.search.pictures import draw, table  # noqa: E402
+from lstm_jax.sweep.search.plots import draw, table  # noqa: E402
 from lstm_jax.sweep.search.run import SearchPaths, records, search  # noqa: E402
 from lstm_jax.sweep.search.space import SUGGESTS, Space, space_of  # noqa: E402
 

@@ -13,8 +13,8 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import measure
 from lstm_jax.sweep import run as running
 from lstm_jax.sweep.define import Sweep, expand
+from lstm_jax.sweep.job_groups import group_by_program, one_by_one, split_groups
 from lstm_jax.sweep.member import Job
-from lstm_jax.sweep.units import apart, group, share_out
 
 
 def jobs(sweep: Sweep, directory: Path) -> list[Job]:
@@ -32,23 +32,25 @@ def two_programs(seeds: int = 3) -> Sweep:
 
 def test_groups_are_of_one_program_and_of_one_step(tmp_path):
     every = jobs(two_programs(), tmp_path)
-    groups = group(every)
+    groups = group_by_program(every)
     assert [len(members) for members in groups] == [6, 6]
     assert all(len({job.config["task"]["length"] for job in members}) == 1 for members in groups)
     (Path(every[1].directory) / "checkpoints/latest/40").mkdir(parents=True)
-    assert [len(members) for members in group(every)] == [5, 1, 6], "one has come further"
-    assert [job.name for unit in apart(every) for job in unit] == [job.name for job in every]
+    assert [len(members) for members in group_by_program(every)] == [5, 1, 6], "one has come further"
+    assert [job.name for job_group in one_by_one(every) for job in job_group] == [job.name for job in every]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 @pytest.mark.parametrize("most", [1, 2, 64])
 def test_shares_lose_no_member_and_keep_to_the_most(tmp_path, workers, most):
-    groups = group(jobs(two_programs(), tmp_path))
-    units = share_out(groups, workers, most)
-    assert [job for unit in units for job in unit] == [job for members in groups for job in members]
-    assert max(map(len, units)) <= most
+    groups = group_by_program(jobs(two_programs(), tmp_path))
+    job_groups = split_groups(groups, workers, most)
+    assert [job for job_group in job_groups for job in job_group] == [
+        job for members in groups for job in members
+    ]
+    assert max(map(len, job_groups)) <= most
     for members in groups:
-        parts = [unit for unit in units if unit[0] in members]
+        parts = [job_group for job_group in job_groups if job_group[0] in members]
         assert len(parts) >= min(workers, len(members)), "every worker has a part"
         assert max(map(len, parts)) - min(map(len, parts)) <= max(map(len, parts)) // 2 + 1
 
@@ -59,9 +61,9 @@ def test_auto_takes_the_faster_and_says_what_it_measured(
 ):
     asked = []
 
-    def pace(units: list, cores: list) -> measure.Pace:
-        asked.append([len(unit) for unit in units])
-        return measure.Pace(100.0, together, len(units[0]))
+    def pace(job_groups: list, cores: list) -> measure.Pace:
+        asked.append([len(job_group) for job_group in job_groups])
+        return measure.Pace(100.0, together, len(job_groups[0]))
 
     monkeypatch.setattr(running, "choose_faster", pace)
     monkeypatch.setattr(running, "cores", lambda: [0])
@@ -77,20 +79,24 @@ def test_auto_takes_the_faster_and_says_what_it_measured(
 def test_auto_does_not_measure_where_there_is_nothing_to_win(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "choose_faster", None)  # a call would raise
     monkeypatch.setattr(running, "cores", lambda: [0])
-    how, units = running.choose(jobs(two_programs(), tmp_path), running.How("auto"), 0)
-    assert how.mode == "sequential" and "too little to train" in how.why and max(map(len, units)) == 1
+    schedule, job_groups = running.choose(jobs(two_programs(), tmp_path), running.Schedule("auto"), 0)
+    assert (
+        schedule.mode == "sequential"
+        and "too little to train" in schedule.why
+        and max(map(len, job_groups)) == 1
+    )
     alone = expand(tiny(), {"grid": {"task.length": [3, 4]}})
-    how, _ = running.choose(jobs(alone, tmp_path), running.How("auto"), 0)
-    assert how.mode == "sequential" and "no two members" in how.why
+    schedule, _ = running.choose(jobs(alone, tmp_path), running.Schedule("auto"), 0)
+    assert schedule.mode == "sequential" and "no two members" in schedule.why
     monkeypatch.setattr(running, "cores", lambda: [0, 1])
-    how, _ = running.choose(jobs(alone, tmp_path), running.How("auto"), 0)
-    assert (how.mode, how.workers) == ("processes", 2)
+    schedule, _ = running.choose(jobs(alone, tmp_path), running.Schedule("auto"), 0)
+    assert (schedule.mode, schedule.workers) == ("processes", 2)
 
 
 def test_what_is_measured_is_real_and_leaves_nothing_behind(tmp_path):
-    every = group(jobs(two_programs(), tmp_path))[0]
+    every = group_by_program(jobs(two_programs(), tmp_path))[0]
     pace = measure.choose_faster([every[:2]], [])
-    assert pace.apart > 0 and pace.together > 0 and pace.members == 2
+    assert pace.one_by_one > 0 and pace.together > 0 and pace.members == 2
     assert not [path for path in tmp_path.iterdir() if path.name != "compiled"]
 
 
@@ -136,37 +142,47 @@ def test_windows_that_did_not_run_are_not_counted(tmp_path, monkeypatch):
         measure.measured(every[:1])
     assert measure.measured(every[1:]) == measure.WINDOWS
     pace = measure.choose_faster([every], [])
-    assert (pace.apart, pace.together, pace.members) == (measure.WINDOWS, 2 * measure.WINDOWS, 2)
+    assert (pace.one_by_one, pace.together, pace.members) == (measure.WINDOWS, 2 * measure.WINDOWS, 2)
 
 
-def wanted(monkeypatch: pytest.MonkeyPatch, every: list[Job], cores: list[int]) -> running.How:
+def wanted(monkeypatch: pytest.MonkeyPatch, every: list[Job], cores: list[int]) -> running.Schedule:
     """What "auto" makes of the jobs, however little there is to train."""
     monkeypatch.setattr(running, "cores", lambda: cores)
     monkeypatch.setattr(running, "WORTH_MEASURING", 1)
-    how, units = running.choose(every, running.How("auto"), 0)
-    assert [job for unit in units for job in unit] == every
-    return how
+    schedule, job_groups = running.choose(every, running.Schedule("auto"), 0)
+    assert [job for job_group in job_groups for job in job_group] == every
+    return schedule
 
 
 def test_where_all_diverge_it_is_chosen_without_a_measurement(tmp_path, monkeypatch):
     every = jobs(expand(tiny(), {"grid": {"model.cell.forget_bias": ["1", "2"]}}), tmp_path)
     pretend(monkeypatch, {"1": 0, "2": 0})
-    how = wanted(monkeypatch, every, [0])
-    assert how.mode == "sequential" and "without a measurement" in how.why and "not finite" in how.why
+    schedule = wanted(monkeypatch, every, [0])
+    assert (
+        schedule.mode == "sequential"
+        and "without a measurement" in schedule.why
+        and "not finite" in schedule.why
+    )
 
 
 def test_memory_that_runs_out_halves_the_group(tmp_path, monkeypatch):
     every = jobs(expand(tiny(), {"seeds": 8}), tmp_path)
 
-    def measured(unit: list[Job]) -> float:
-        if len(unit) > 4:
+    def measured(job_group: list[Job]) -> float:
+        if len(job_group) > 4:
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return 100.0 * len(unit)
+        return 100.0 * len(job_group)
 
     monkeypatch.setattr(measure, "measured", measured)
-    how = wanted(monkeypatch, every, [0])
-    assert how.mode == "vmap" and "400 with 4 together" in how.why and "RESOURCE_EXHAUSTED" in how.why
-    monkeypatch.setattr(measure, "measured", lambda unit: measured([unit[0]] * (5 if len(unit) > 1 else 1)))
+    schedule = wanted(monkeypatch, every, [0])
+    assert (
+        schedule.mode == "vmap"
+        and "400 with 4 together" in schedule.why
+        and "RESOURCE_EXHAUSTED" in schedule.why
+    )
+    monkeypatch.setattr(
+        measure, "measured", lambda job_group: measured([job_group[0]] * (5 if len(job_group) > 1 else 1))
+    )
     assert wanted(monkeypatch, every, [0]).mode == "sequential"
 
 
@@ -186,9 +202,9 @@ def test_one_member_that_cannot_be_trained_does_not_stop_the_choice(tmp_path, ca
 def test_members_that_cannot_be_measured_in_workers_say_why(tmp_path, monkeypatch):
     bad = tiny()
     bad.model.backend = "cudnn"
-    how = wanted(monkeypatch, jobs(expand(bad, {"seeds": 2}), tmp_path), [0, 0])
-    assert how.mode == "processes"
-    assert "without a measurement, the members cannot be measured" in how.why and "cudnn" in how.why
+    schedule = wanted(monkeypatch, jobs(expand(bad, {"seeds": 2}), tmp_path), [0, 0])
+    assert schedule.mode == "processes"
+    assert "without a measurement, the members cannot be measured" in schedule.why and "cudnn" in schedule.why
 
 
 def test_two_workers_with_members_together_give_the_same(tmp_path):

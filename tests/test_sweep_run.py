@@ -28,7 +28,7 @@ from lstm_jax.sweep import worker
 from lstm_jax.sweep.define import Sweep, expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.metric import figures_of
-from lstm_jax.sweep.pictures import draw
+from lstm_jax.sweep.plots import draw
 from lstm_jax.sweep.run import run
 from lstm_jax.sweep.summary import summarise
 from lstm_jax.sweep.table import table
@@ -166,11 +166,11 @@ def test_a_worker_that_dies_takes_one_member_with_it(tmp_path, monkeypatch):
 
     train, killed = processes._Worker.train, []
 
-    def killing(self: Any, unit: Any) -> Any:
+    def killing(self: Any, job_group: Any) -> Any:
         if not killed:
-            killed.append(unit[0].name)
+            killed.append(job_group[0].name)
             self.process.kill()
-        return train(self, unit)
+        return train(self, job_group)
 
     monkeypatch.setattr(processes._Worker, "train", killing)
     outcome = run(expand(tiny(), {"seeds": 2}), tmp_path, mode="processes", jobs=1)
@@ -193,10 +193,11 @@ def test_a_metric_is_looked_for_before_anything_is_trained(tmp_path):
 
 def test_the_launcher_draws_what_its_table_compares(whole, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    from lstm_jax.sweep import pictures
 
     drawn = []
-    monkeypatch.setattr(pictures, "draw", lambda directory, comparison: drawn.append(comparison.metric) or [])
+    from lstm_jax.sweep import plots
+
+    monkeypatch.setattr(plots, "draw", lambda directory, comparison: drawn.append(comparison.metric) or [])
     import_module("sweep").compare(str(whole), "nats")
     assert drawn == ["nats"] and "test nats" in capsys.readouterr().out
 
@@ -234,8 +235,8 @@ def test_a_worker_whose_parent_is_gone_stops_what_it_has_in_hand(monkeypatch):
     """Its input ends, however early: with the unit that it has just taken up."""
     taken = []
 
-    def endless(unit: Any, report: Any) -> None:
-        taken.append(unit)
+    def endless(job_group: Any, report: Any) -> None:
+        taken.append(job_group)
         for _ in range(600):
             time.sleep(0.1)
         pytest.fail("the worker trained on without a parent")
@@ -251,7 +252,7 @@ def test_a_worker_that_nobody_hears_ends_its_training_by_the_signal_alone(monkey
     """The statuses go nowhere: no reason to take the group for one that cannot be trained together."""
     read, write = os.pipe()
     os.close(read)
-    monkeypatch.setattr(training, "train_members", lambda unit, report: report("a member", "finished"))
+    monkeypatch.setattr(training, "train_members", lambda job_group, report: report("a member", "finished"))
     monkeypatch.setattr(worker.os, "kill", lambda *_: None)
     with os.fdopen(write, "wb", buffering=0) as replies:
         assert worker.work(io.BytesIO(pickle.dumps(["a unit"])), replies) == 0

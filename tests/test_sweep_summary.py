@@ -13,8 +13,8 @@ from configs.memory import base
 from lstm_jax.analysis import solved, variants
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.baseline import find_baseline, reference, varying
-from lstm_jax.sweep.board import Board
 from lstm_jax.sweep.comparison import variant_of
+from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths
 from lstm_jax.sweep.statistics import NARROW
@@ -131,9 +131,9 @@ def test_what_the_first_of_a_list_does_not_set_is_part_of_the_baseline(listed):
     rows = [member("", seed, 0.1 * seed) | {"labels": one} for one in labels for seed in (1, 2, 3)]
     found = groups(rows, length="length")
     assert [group["compared_with"] for group in found] == [None] * 2 + labels[:2] * 2
-    told = varying(listed)
-    assert len({variant_of(one, told) for one in listed}) == 3 and variant_of({}, told) == "base config"
-    assert variant_of(chosen, list(chosen)) == variant_of(listed[0], told)
+    raised = varying(listed)
+    assert len({variant_of(one, raised) for one in listed}) == 3 and variant_of({}, raised) == "base config"
+    assert variant_of(chosen, list(chosen)) == variant_of(listed[0], raised)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_the_live_line_counts_solved_best_and_time_left(tmp_path):
     members = expand(config, {"grid": {"task.length": [10, 30]}, "seeds": 2}).members
     paths, now, stream = SweepPaths(tmp_path), [0.0], io.StringIO()
     write_result(paths.member(members[0].name), 0.5, None)
-    board = Board(paths, members, stream=stream, live=False, clock=lambda: now[0])
+    board = Dashboard(paths, members, stream=stream, live=False, clock=lambda: now[0])
     with board:
         assert board.line().startswith("1/4 members | 0 solved | best accuracy 0.5 (length=10,seed=1)")
         assert "left" not in board.line(), "nothing tells the pace yet"
@@ -328,7 +328,7 @@ def race(tmp_path):
     config.train.epochs = 10
     members = expand(config, {"grid": {"model.cell.forget_bias": [0, 1]}, "seeds": 4}).members
     paths, now = SweepPaths(tmp_path), [0.0]
-    board = Board(paths, members, stream=io.StringIO(), live=False, clock=lambda: now[0])
+    board = Dashboard(paths, members, stream=io.StringIO(), live=False, clock=lambda: now[0])
     return board, now, paths, [member.name for member in members]
 
 
@@ -379,5 +379,5 @@ def test_time_left_of_a_member_that_outlives_its_kind_is_its_own(race):
 def test_a_sweep_that_goes_on_knows_what_members_took_before(race):
     board, _, paths, names = race
     write_result(paths.member(names[0]), 1.0, 400, seconds=7.0)
-    again = Board(paths, board._members.values(), live=False, stream=io.StringIO())
+    again = Dashboard(paths, board._members.values(), live=False, stream=io.StringIO())
     assert again.seconds_left() == pytest.approx(7 * 7.0)

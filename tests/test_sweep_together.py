@@ -193,9 +193,9 @@ def test_what_is_finished_is_not_trained_again_with_its_group(tmp_path, monkeypa
     ]
     (tmp_path / "seed=1").mkdir()
     (tmp_path / "seed=1" / "result.json").write_text("{}")
-    heard: list[tuple[str, str]] = []
-    train_members(every, lambda *word: heard.append(word))
-    assert heard == [("seed=1", "finished"), ("seed=2", "finished")]
+    requested: list[tuple[str, str]] = []
+    train_members(every, lambda *word: requested.append(word))
+    assert requested == [("seed=1", "finished"), ("seed=2", "finished")]
     assert (tmp_path / "seed=1" / "result.json").read_text() == "{}"
 
 

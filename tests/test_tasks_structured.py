@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_jax.corpora import image_set
+from lstm_jax.corpora import image_set, images
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import make_task, reber
 from lstm_jax.tasks.a_n_b_n import a_n_b_n
@@ -381,9 +381,9 @@ def test_the_digits_are_scikit_learns_and_no_image_is_in_two_splits():
 
 def test_without_scikit_learn_one_line_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'lstm_jax\[tasks\]'") as told:
+    with pytest.raises(UserError, match=r"pip install 'lstm_jax\[tasks\]'") as raised:
         pixels(epochs=1, seed=0)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.fixture
@@ -414,9 +414,9 @@ def test_mnist_is_read_from_its_authors_files_once_they_are_the_right_ones(mnist
     from lstm_jax.corpora import mnist_builder
 
     directory, made = mnist_directory
-    with pytest.raises(UserError, match=r"MNIST could not be downloaded \(Artifact") as told:
+    with pytest.raises(UserError, match=r"MNIST could not be downloaded \(Artifact") as raised:
         images.load_images("mnist", str(directory))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     files = {name: (directory / name).read_bytes() for name in mnist_builder.FILES}
     monkeypatch.setattr(
         mnist_builder.Builder,

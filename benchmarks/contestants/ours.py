@@ -1,4 +1,4 @@
-"""This project: the update of `train.run`, many windows in one compiled call."""
+"""This project: the update of `training.loop.run`, many windows in one compiled call."""
 
 from collections.abc import Callable
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
-from lstm_jax.corpora.visible import visible
+from lstm_jax.corpora.printable import printable
 
 __all__ = [
     "COLOURS",
@@ -85,7 +85,7 @@ class _Page(Figure):
                     warning.message, warning.category, warning.filename, warning.lineno, source=warning.source
                 )
         if missing - self._told:
-            signs = visible("".join(map(chr, sorted(missing))), 24)
+            signs = printable("".join(map(chr, sorted(missing))), 24)
             _log.warning("matplotlib's font has no %s: boxes stand for that in the figure", signs)
             self._told |= missing
 
@@ -100,12 +100,12 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 def shown_token(token: str) -> str:
     """A token fit for an axis: space and line break visible, at most 14 characters."""
-    return visible(token, 14)
+    return printable(token, 14)
 
 
 def shown_label(label: str) -> str:
     """A label fit for an axis or a title: on one line, at most 24 characters."""
-    return visible(label, 24, spaces=False)
+    return printable(label, 24, spaces=False)
 
 
 def headline(figure: Figure, title: str) -> None:

@@ -6,7 +6,7 @@ from lstm_jax.corpora import ptb, pydoc, text
 from lstm_jax.corpora.baselines import baselines
 from lstm_jax.corpora.corpus import LEVELS, Corpus, build_corpus
 from lstm_jax.corpora.encoder import Encoder, parse_encoder, read_encoder, write_encoder
-from lstm_jax.corpora.kept import how_reading_changed, how_texts_changed, keep_reading
+from lstm_jax.corpora.saved_encoding import describe_encoding_change, describe_text_change, save_encoding
 from lstm_jax.corpora.vocabulary import Vocabulary, parse_vocabulary, read_vocabulary, write_vocabulary
 from lstm_jax.support.registry import check_name, lookup
 
@@ -18,14 +18,14 @@ __all__ = [
     "Vocabulary",
     "baselines",
     "build_corpus",
-    "how_reading_changed",
-    "how_texts_changed",
-    "keep_reading",
+    "describe_encoding_change",
+    "describe_text_change",
     "load",
     "parse_encoder",
     "parse_vocabulary",
     "read_encoder",
     "read_vocabulary",
+    "save_encoding",
     "write_encoder",
     "write_vocabulary",
 ]

@@ -14,8 +14,8 @@ import numpy as np
 from lstm_jax.analysis import gates
 from lstm_jax.analysis.timescales import forget_sums, time_scales
 from lstm_jax.cells.trace import in_order
+from lstm_jax.corpora.printable import printable
 from lstm_jax.corpora.reading import check_unicode
-from lstm_jax.corpora.visible import visible
 from lstm_jax.corpora.vocabulary import SPLITTERS, UNK
 from lstm_jax.predict import Run
 from lstm_jax.predict.answering import labels, needs_text, remarks
@@ -93,8 +93,8 @@ def _of_classifier(run: Run) -> View:
         ranked = found["probabilities"].items()
         return {
             "told": "; ".join(remarks(vocabulary, found)),
-            "label": visible(found["label"]),
-            "labels": [[visible(label), _number(p)] for label, p in islice(ranked, TOP)],
+            "label": printable(found["label"]),
+            "labels": [[printable(label), _number(p)] for label, p in islice(ranked, TOP)],
         }
 
     return View(facts, read)
@@ -132,12 +132,12 @@ def _of_language_model(run: Run) -> View:
             "told": told,
             "tokens": _tokens(found),
             "expected": [
-                [[vocabulary.tokens[int(n)], visible(vocabulary.tokens[int(n)]), _number(p)]
+                [[vocabulary.tokens[int(n)], printable(vocabulary.tokens[int(n)]), _number(p)]
                  for n, p in zip(numbers, probabilities, strict=True)]
                 for numbers, probabilities in zip(found.expected, found.probabilities, strict=True)
             ],
             "maps": _maps(found.traces[layer], order),
-            "steps": [visible(vocabulary.tokens[vocabulary.eos]), *map(visible, found.tokens)],
+            "steps": [printable(vocabulary.tokens[vocabulary.eos]), *map(printable, found.tokens)],
         }  # fmt: skip
 
     return View(facts, read)
@@ -147,7 +147,7 @@ def _tokens(read: ReadText) -> list[dict[str, Any]]:
     rows = zip(read.tokens, read.known, read.bits, read.ranks, strict=True)
     return [
         {
-            "shown": visible(token),
+            "shown": printable(token),
             "known": known,
             "bits": _number(bits),
             "probability": _number(2.0 ** -float(bits)),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lstm_jax.corpora import Vocabulary
-from lstm_jax.corpora.visible import visible
+from lstm_jax.corpora.printable import printable
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.predict.loading import model_of
 from lstm_jax.predict.reading import Reader
@@ -81,7 +81,7 @@ def labels(classifier: Classifier) -> Answerer:
 
     def lines(found: Answer) -> list[str]:
         return remarks(vocabulary, found) + _bars(
-            [(visible(k), p) for k, p in found["probabilities"].items()]
+            [(printable(k), p) for k, p in found["probabilities"].items()]
         )
 
     return Answerer(answer, lines, "a text")
@@ -113,10 +113,10 @@ def _next_words(reader: Reader, surprisal: bool) -> Answerer:
     def lines(found: Answer) -> list[str]:
         said = remarks(vocabulary, found)
         if found.get("surprisal"):
-            said += [f"{row['bits']:>8.2f} bits  {visible(row['token'])}" for row in found["surprisal"]]
+            said += [f"{row['bits']:>8.2f} bits  {printable(row['token'])}" for row in found["surprisal"]]
             mean = sum(row["bits"] for row in found["surprisal"]) / len(found["surprisal"])
             said += [f"{mean:>8.2f} bits a token in the mean; next:"]
-        return said + _bars([(visible(row["token"]), row["probability"]) for row in found["next"]])
+        return said + _bars([(printable(row["token"]), row["probability"]) for row in found["next"]])
 
     unit = "text" if vocabulary.level == "char" else "words"
     return Answerer(answer, lines, f"the beginning of a line of {unit}")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from lstm_jax import models, tasks
-from lstm_jax.corpora import Encoder, Vocabulary, how_reading_changed, read_encoder, read_vocabulary
+from lstm_jax.corpora import Encoder, Vocabulary, describe_encoding_change, read_encoder, read_vocabulary
 from lstm_jax.models import Model
 from lstm_jax.runs.checkpoint import read_best
 from lstm_jax.runs.directory import RunPaths
@@ -78,12 +78,12 @@ class Run:
             section["data_dir"] = self._data_dir
         epochs = self.config.get("train", {}).get("epochs", 1)
         task = tasks.make_task(**section, epochs=epochs, seed=self.config.get("seed", 0))
-        if task.reading is None or not self.paths.vocabulary.exists():
+        if task.text_encoding is None or not self.paths.vocabulary.exists():
             return task
-        if how := how_reading_changed(task.reading, self.paths.vocabulary):
+        if change := describe_encoding_change(task.text_encoding, self.paths.vocabulary):
             where = f" in {section['data_dir']}" if section.get("data_dir") else ""
             raise UserError(
-                f"the texts{where} are not those that the run in {self.paths.root} was trained on: {how}; "
+                f"the texts{where} are not those that the run in {self.paths.root} was trained on: {change}; "
                 "say by --data_dir where those lie (what Python brings along changes with its version)"
             )
         return task

@@ -55,7 +55,7 @@ class Interrupts:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
 
-    def heard(self) -> bool:
+    def requested(self) -> bool:
         """Whether a signal has come, here or in another process; `signum` is then it."""
         agreed = self._agree(self.signum or 0)
         if agreed:  # else one that came meanwhile would be forgotten
@@ -64,6 +64,6 @@ class Interrupts:
 
     def check(self, message: str) -> None:
         """Raises Interrupted if a signal has come, here or in another process."""
-        if self.heard():
+        if self.requested():
             assert self.signum is not None
             raise Interrupted(self.signum, message)

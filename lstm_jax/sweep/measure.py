@@ -38,7 +38,7 @@ def measured(jobs: Sequence[Job]) -> float:
     The learning rate is 0 meanwhile: nothing moves, so that a run which will diverge can be measured too.
 
     Raises:
-      UserError: as `train.run_together`; numbers that are not finite from the start on.
+      UserError: as `training.loop.run_together`; numbers that are not finite from the start on.
     """
     import jax
 
@@ -70,7 +70,7 @@ def measured(jobs: Sequence[Job]) -> float:
         windows = min(max(2 * windows, int(windows * SECONDS / seconds) + 1), most)
 
 
-def first_measured(units: Sequence[Sequence[Job]]) -> tuple[float, int, str]:
+def first_measured(job_groups: Sequence[Sequence[Job]]) -> tuple[float, int, str]:
     """What `measured` gives for the first of the units that can be measured.
 
     Returns:
@@ -80,9 +80,9 @@ def first_measured(units: Sequence[Sequence[Job]]) -> tuple[float, int, str]:
       UserError: none of them can be measured, whatever the reason: a config, numbers, memory.
     """
     reason = ""
-    for unit in units:
+    for job_group in job_groups:
         try:
-            return measured(unit), len(unit), reason
+            return measured(job_group), len(job_group), reason
         except Interrupted:
             raise
         except Exception as error:
@@ -91,15 +91,15 @@ def first_measured(units: Sequence[Sequence[Job]]) -> tuple[float, int, str]:
     raise UserError(f"the members cannot be measured: {reason}")
 
 
-def _ones(unit: Sequence[Job]) -> list[list[Job]]:
+def _ones(job_group: Sequence[Job]) -> list[list[Job]]:
     """Some members of the unit, from all along it, each by itself."""
-    return [[job] for job in unit[:: -(-len(unit) // TRIES)]]
+    return [[job] for job in job_group[:: -(-len(job_group) // TRIES)]]
 
 
-def _parts(unit: Sequence[Job]) -> list[list[Job]]:
+def _parts(job_group: Sequence[Job]) -> list[list[Job]]:
     """The unit, its halves, and the first quarter, as far as these are several members."""
-    half, quarter = len(unit) // 2, len(unit) // 4
-    parts = [list(unit), list(unit[:half]), list(unit[half:]), list(unit[:quarter])]
+    half, quarter = len(job_group) // 2, len(job_group) // 4
+    parts = [list(job_group), list(job_group[:half]), list(job_group[half:]), list(job_group[:quarter])]
     return [part for part in parts if len(part) > 1]
 
 
@@ -107,41 +107,44 @@ class Pace:
     """What was measured.
 
     Attributes:
-      apart: windows a second, all workers together, each training one member at a time.
+      one_by_one: windows a second, all workers together, each training one member at a time.
       together: the same where each trains its share of a group at once.
       members: members of that group in one worker.
       reason: why they are fewer than were to be measured; "" where they are not.
     """
 
-    def __init__(self, apart: float, together: float, members: int, reason: str = ""):
-        self.apart, self.together, self.members, self.reason = apart, together, members, reason
+    def __init__(self, one_by_one: float, together: float, members: int, reason: str = ""):
+        self.one_by_one, self.together, self.members, self.reason = one_by_one, together, members, reason
 
     def __str__(self) -> str:
         more = f", for more cannot be measured: {self.reason}" if self.reason else ""
         return (
-            f"measured {self.apart:.4g} windows/s one member at a time, {self.together:.4g} with "
+            f"measured {self.one_by_one:.4g} windows/s one member at a time, {self.together:.4g} with "
             f"{self.members} together{more}"
         )
 
 
-def choose_faster(units: Sequence[Sequence[Job]], cores: Sequence[Sequence[int]]) -> Pace:
+def choose_faster(job_groups: Sequence[Sequence[Job]], cores: Sequence[Sequence[int]]) -> Pace:
     """Measures one member at a time against the first unit together, in as many processes as will train.
 
     A member that cannot be measured makes place for another, a group for a part of it.
 
     Args:
-      units: the shares of the largest group, one a worker, at least one; the workers measure side by side.
+      job_groups: one per worker, each with the members of that worker; the first decides what fits.
       cores: of each worker; none: this process is the worker, for only it may hold the accelerator.
 
     Raises:
       UserError: none of those that were tried can be measured.
     """
     if len(cores) <= 1:
-        apart, *_ = first_measured(_ones(units[0]))
-        return Pace(apart, *first_measured(_parts(units[0])))
-    apart, *_ = _side_by_side([_ones(unit) for unit in units], cores)
+        one_by_one, *_ = first_measured(_ones(job_groups[0]))
+        return Pace(one_by_one, *first_measured(_parts(job_groups[0])))
+    one_by_one, *_ = _side_by_side([_ones(job_group) for job_group in job_groups], cores)
     # A worker's share of a small group may be one member.
-    return Pace(apart, *_side_by_side([_parts(unit) or [list(unit)] for unit in units], cores))
+    return Pace(
+        one_by_one,
+        *_side_by_side([_parts(job_group) or [list(job_group)] for job_group in job_groups], cores),
+    )
 
 
 def _side_by_side(
@@ -159,7 +162,7 @@ def _side_by_side(
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(pickle.dumps([list(unit) for unit in plan]))
+            process.stdin.write(pickle.dumps([list(job_group) for job_group in plan]))
             process.stdin.close()
         process.stdin = None
         running.append(process)

@@ -100,14 +100,14 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
 
     Args:
       job: the member.
-      on_evaluation: see `train.run`.
+      on_evaluation: see `training.loop.run`.
 
     Returns:
       "finished"; "failed" with the reason in its failure.json; "stopped", with the reason of `on_evaluation`
       in its stopped.json.
 
     Raises:
-      Interrupted: as `train.run`; what was done is saved.
+      Interrupted: as `training.loop.run`; what was done is saved.
       DirectoryInUse: another process is writing the run, which is no failure of the member.
       UserError: not even the failure could be written.
     """
@@ -138,7 +138,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
 
 
 def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
-    """Trains the members of one `crew.signature` at once, or goes on with them; what is finished stays so.
+    """Trains the members of one `program.signature` at once, or goes on with them; what is finished stays so.
 
     Where that cannot be done (one of them has a bad config, or they do not fit into memory) it is tried with
     each half of them, in the end with each by itself; one whose numbers are not finite stops no other.
@@ -146,7 +146,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
     Args:
       jobs: one a member.
       report: hears of each that has ended.
-      member_devices: see `crew.together`.
+      member_devices: see `program.together`.
 
     Raises:
       Interrupted: as `train_member`.
@@ -190,7 +190,7 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
         loop.run_together(
             [ConfigDict(job.config) for job in jobs],
             [job.directory for job in jobs],
-            asides=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
+            log_contexts=[functools.partial(_into, Path(job.directory) / "run.log") for job in jobs],
             ended=ended,
             member_devices=member_devices,
             fewer_devices=True,

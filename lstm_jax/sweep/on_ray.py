@@ -23,7 +23,7 @@ from typing import Any
 import lstm_jax
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
-from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job, stoppable, train_members
 
@@ -38,9 +38,9 @@ PASSED_ON = ("JAX_", "XLA_", "LSTM_JAX_", "MPLBACKEND", "TFDS_")
 STOPPED = "stopped"
 
 
-def _train(unit: Sequence[Job]) -> list[tuple[str, str]]:
+def _train(job_group: Sequence[Job]) -> list[tuple[str, str]]:
     """What a task does: the name and status of each member; STOPPED where it was asked to stop."""
-    sweep = Path(unit[0].directory).parent.parent
+    sweep = Path(job_group[0].directory).parent.parent
     if not sweep.is_dir():
         raise UserError(
             f"{sweep} is not seen on {platform.node()}: give a --workdir on a file system that all machines "
@@ -52,10 +52,10 @@ def _train(unit: Sequence[Job]) -> list[tuple[str, str]]:
     ended: list[tuple[str, str]] = []
     try:
         with stoppable():
-            train_members(unit, lambda name, state: ended.append((name, state)))
+            train_members(job_group, lambda name, state: ended.append((name, state)))
     except Interrupted:
         done = {name for name, _ in ended}
-        ended += [(job.name, STOPPED) for job in unit if job.name not in done]
+        ended += [(job.name, STOPPED) for job in job_group if job.name not in done]
     return ended
 
 
@@ -113,13 +113,19 @@ def _stamp(job: Job) -> tuple[int, int]:
 
 
 def train_on_ray(
-    units: Sequence[Sequence[Job]], board: Board, *, address: str, workers: int, cpus: float, gpus: float
+    job_groups: Sequence[Sequence[Job]],
+    dashboard: Dashboard,
+    *,
+    address: str,
+    workers: int,
+    cpus: float,
+    gpus: float,
 ) -> None:
     """Trains the units as tasks of a Ray cluster.
 
     Args:
-      units: each the members of one task.
-      board: hears of what begins and ends.
+      job_groups: each the members of one task.
+      dashboard: hears of what begins and ends.
       address: of the cluster's head, as `ray.init` takes it; "": one of our own, on this machine.
       workers: CPUs of a cluster of our own.
       cpus: that a task takes.
@@ -144,11 +150,11 @@ def train_on_ray(
             max_retries=RETRIES,
             runtime_env={"env_vars": _environment(cpus, gpus)},
         )(_train)
-        waiting = {job.name: (job, _stamp(job)) for unit in units for job in unit}
-        tasks = {task.remote(list(unit)): unit for unit in units}
+        waiting = {job.name: (job, _stamp(job)) for job_group in job_groups for job in job_group}
+        tasks = {task.remote(list(job_group)): job_group for job_group in job_groups}
         try:
             while tasks:
-                _follow(ray, tasks, waiting, board)
+                _follow(ray, tasks, waiting, dashboard)
         except BaseException as first:
             try:
                 _stop(ray, list(tasks), force=False)
@@ -157,15 +163,15 @@ def train_on_ray(
             raise first from None
 
 
-def _follow(ray: Any, tasks: dict[Any, Sequence[Job]], waiting: dict[str, Any], board: Board) -> None:
-    """Tells the board what has begun and ended since the last look, and takes it out of the dicts."""
+def _follow(ray: Any, tasks: dict[Any, Sequence[Job]], waiting: dict[str, Any], dashboard: Dashboard) -> None:
+    """Tells the dashboard what has begun and ended since the last look, and takes it out of the dicts."""
     done, _ = ray.wait(list(tasks), timeout=LOOK)
     for name, (job, before) in list(waiting.items()):
         if _stamp(job) != before:
-            board.started(name)
+            dashboard.started(name)
             del waiting[name]
     for ref in done:
-        unit = tasks.pop(ref)
+        job_group = tasks.pop(ref)
         try:
             ended = ray.get(ref)
         except ray.exceptions.RayTaskError as error:
@@ -174,15 +180,15 @@ def _follow(ray: Any, tasks: dict[Any, Sequence[Job]], waiting: dict[str, Any], 
             raise
         except ray.exceptions.RayError as error:  # the retries are at their end
             reason = " ".join(str(error).split())[:300]
-            ended = [(job.name, "failed") for job in unit]
-            for job in unit:
+            ended = [(job.name, "failed") for job in job_group]
+            for job in job_group:
                 record_failure(job.directory, f"Ray lost the worker {RETRIES + 1} times: {reason}")
         for name, state in ended:
             if waiting.pop(name, None):
-                board.started(name)
+                dashboard.started(name)
             if state == STOPPED:
                 raise UserError(f"{name} was stopped on its worker, and has saved: the same command goes on")
-            board.ended(name, state)
+            dashboard.ended(name, state)
 
 
 def _stop(ray: Any, tasks: Sequence[Any], force: bool) -> None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import lstm_jax
 from lstm_jax.runs.interrupts import Interrupted
-from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.directory import record_failure
 from lstm_jax.sweep.member import Job
 
@@ -34,9 +34,9 @@ def cores() -> list[int]:
 
 def accelerators() -> list[str]:
     """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; asked without taking one."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
+    printable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if printable is not None:
+        return [name for name in printable.split(",") if name]
     return [str(index) for index in range(len(glob.glob("/dev/nvidia[0-9]*")))]
 
 
@@ -66,7 +66,7 @@ class _Worker:
             start_new_session=True,  # Ctrl-C on the terminal is the parent's to pass on
         )
 
-    def train(self, unit: Sequence[Job]) -> Iterator[tuple[str, str]]:
+    def train(self, job_group: Sequence[Job]) -> Iterator[tuple[str, str]]:
         """The name and status of each job, as the worker answers.
 
         Raises:
@@ -74,11 +74,11 @@ class _Worker:
         """
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            pickle.dump(list(unit), self.process.stdin)
+            pickle.dump(list(job_group), self.process.stdin)
             self.process.stdin.flush()
         except BrokenPipeError as error:
             raise EOFError from error
-        for _ in unit:
+        for _ in job_group:
             try:
                 yield pickle.load(self.process.stdout)
             except pickle.UnpicklingError as error:
@@ -98,14 +98,16 @@ class _Worker:
             self.process.send_signal(signum)
 
 
-class _Crew:
+class _WorkerPool:
     """The workers, each served by a thread that hands it one unit of jobs after the other."""
 
-    def __init__(self, units: Sequence[Sequence[Job]], workers: int, board: Board, log: BinaryIO):
+    def __init__(
+        self, job_groups: Sequence[Sequence[Job]], workers: int, dashboard: Dashboard, log: BinaryIO
+    ):
         self._queue: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
-        for unit in units:
-            self._queue.put(unit)
-        self._board, self._log, self._size = board, log, workers
+        for job_group in job_groups:
+            self._queue.put(job_group)
+        self._board, self._log, self._size = dashboard, log, workers
         self._stopping = threading.Event()
         self._workers: dict[int, _Worker] = {}
         self._lock = threading.Lock()  # between starting a worker and stopping all
@@ -118,17 +120,17 @@ class _Crew:
         try:
             while not self._stopping.is_set():
                 try:
-                    unit = self._queue.get_nowait()
+                    job_group = self._queue.get_nowait()
                 except queue.Empty:
                     break
                 worker = self._worker(index)
                 if worker is None:
                     return
-                left = {job.name: job for job in unit}
+                left = {job.name: job for job in job_group}
                 for name in left:
                     self._board.started(name)
                 try:
-                    for name, state in worker.train(unit):
+                    for name, state in worker.train(job_group):
                         del left[name]
                         self._board.ended(name, state)
                 except EOFError:
@@ -182,7 +184,7 @@ def _cause_of_death(status: int, log: str) -> str:
     return f"the worker process ended with status {status}; see {log}"
 
 
-def processes(units: Sequence[Sequence[Job]], workers: int, board: Board) -> None:
+def processes(job_groups: Sequence[Sequence[Job]], workers: int, dashboard: Dashboard) -> None:
     """Trains the units in `workers` processes, each with its share of the cores (and of the GPUs).
 
     Ctrl-C or SIGTERM lets every worker save what it has in hand; a second one kills them.
@@ -190,18 +192,18 @@ def processes(units: Sequence[Sequence[Job]], workers: int, board: Board) -> Non
     Raises:
       Interrupted: a signal came.
     """
-    log_path = Path(units[0][0].directory).parent.parent / "workers.log"
+    log_path = Path(job_groups[0][0].directory).parent.parent / "workers.log"
     with open(log_path, "ab") as log:
-        crew = _Crew(units, workers, board, log)
+        pool = _WorkerPool(job_groups, workers, dashboard, log)
         try:
-            crew.join()
+            pool.join()
         except BaseException as first:
-            crew.stop(signal.SIGTERM)
+            pool.stop(signal.SIGTERM)
             try:
-                crew.join()
+                pool.join()
             except (Interrupted, KeyboardInterrupt):
-                crew.stop(signal.SIGKILL)
-                crew.join()
+                pool.stop(signal.SIGKILL)
+                pool.join()
             except BaseException:
                 pass  # what stopped a thread is the first error itself, or its echo
             raise first from None

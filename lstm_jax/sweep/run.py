@@ -9,17 +9,17 @@ from typing import NamedTuple
 from lstm_jax.runs.directory import RunDirectory
 from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.support.registry import check_name, lookup
-from lstm_jax.sweep.board import Board
+from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status, still_in_use
+from lstm_jax.sweep.job_groups import MOST, group_by_program, one_by_one, split_groups
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
 from lstm_jax.sweep.metric import check_metric
 from lstm_jax.sweep.on_ray import train_on_ray
 from lstm_jax.sweep.processes import accelerators, cores, processes
-from lstm_jax.sweep.units import MOST, apart, group, share_out
 
-__all__ = ["MODES", "How", "Mode", "Outcome", "choose", "run"]
+__all__ = ["MODES", "Mode", "Outcome", "Schedule", "choose", "run"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,40 +36,45 @@ class Outcome(NamedTuple):
     failed: dict[str, str]
 
 
-def in_process(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+def in_process(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
     """One unit after the other in this process."""
-    for unit in units:
-        for job in unit:
-            board.started(job.name)
-        train_members(unit, board.ended, how.member_devices)
+    for job_group in job_groups:
+        for job in job_group:
+            dashboard.started(job.name)
+        train_members(job_group, dashboard.ended, schedule.member_devices)
 
 
-def in_workers(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+def in_workers(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
     """The units in worker processes, or in this one where there is only one worker."""
-    if how.workers == 1:
-        in_process(units, how, board)
+    if schedule.workers == 1:
+        in_process(job_groups, schedule, dashboard)
     else:
-        processes(units, how.workers, board)
+        processes(job_groups, schedule.workers, dashboard)
 
 
-def _in_processes(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
-    processes(units, how.workers, board)
+def _in_processes(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
+    processes(job_groups, schedule.workers, dashboard)
 
 
-def _on_ray(units: Sequence[Sequence[Job]], how: "How", board: Board) -> None:
+def _on_ray(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
     train_on_ray(
-        units, board, address=how.address, workers=how.workers, cpus=how.task_cpus, gpus=how.task_gpus
+        job_groups,
+        dashboard,
+        address=schedule.address,
+        workers=schedule.workers,
+        cpus=schedule.task_cpus,
+        gpus=schedule.task_gpus,
     )
 
 
-class How(NamedTuple):
+class Schedule(NamedTuple):
     """How the members are trained.
 
     Attributes:
       mode: a name of MODES.
       workers: processes; 1: this one.
       together: the most members trained at once; 0: as the mode has it.
-      member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
+      member_devices: devices along the axis of members, see `program.together`; 0: as many as fit.
       address, task_cpus, task_gpus: of the mode "ray", see `on_ray.train_on_ray`.
       why: for the log.
     """
@@ -88,13 +93,13 @@ class Mode(NamedTuple):
     """A way to train members.
 
     Attributes:
-      train: (units, how, board) -> when all have ended; Interrupted passes through.
+      train: (job_groups, schedule, dashboard) -> when all have ended; Interrupted passes through.
       most: members of a unit, as many as can share a program and are not asked for otherwise; 1: each is by
         itself, unless more are asked for where `may_share`.
       workers: the most worker processes for (jobs asked for, cores), before there are fewer units.
     """
 
-    train: Callable[[Sequence[Sequence[Job]], How, Board], None]
+    train: Callable[[Sequence[Sequence[Job]], Schedule, Dashboard], None]
     most: int
     workers: Callable[[int, int], int]
     may_share: bool = False
@@ -109,44 +114,46 @@ MODES: dict[str, Mode] = {
 """How the members are trained."""
 
 
-def choose(jobs: Sequence[Job], how: How, asked: int) -> tuple[How, list[list[Job]]]:
+def choose(jobs: Sequence[Job], schedule: Schedule, asked: int) -> tuple[Schedule, list[list[Job]]]:
     """What `how` comes to for these jobs, and the units to train. "auto" measures where there is a choice.
 
     What cannot be measured is trained member by member: there each meets its own fate.
 
     Args:
       jobs: what is left to train.
-      how: as asked; its workers are not read.
+      schedule: as asked; its workers are not read.
       asked: worker processes asked for, 0: as many as the mode wants.
     """
-    if how.mode != "auto":
-        mode = MODES[how.mode]
+    if schedule.mode != "auto":
+        mode = MODES[schedule.mode]
         workers = max(1, min(mode.workers(asked, len(cores())), len(jobs)))
-        most = how.together or mode.most if mode.may_share else 1
-        units = share_out(group(jobs), workers, most) if most > 1 else apart(jobs)
-        return how._replace(workers=max(1, min(workers, len(units)))), units
+        most = schedule.together or mode.most if mode.may_share else 1
+        job_groups = split_groups(group_by_program(jobs), workers, most) if most > 1 else one_by_one(jobs)
+        return schedule._replace(workers=max(1, min(workers, len(job_groups)))), job_groups
     workers = 1 if accelerators() else min(asked or len(cores()), len(jobs))
     alone = "processes" if workers > 1 else "sequential"
-    how = how._replace(workers=workers)
-    groups = group(jobs)
+    schedule = schedule._replace(workers=workers)
+    groups = group_by_program(jobs)
     largest = max(groups, key=len)
     work = max(_windows(job) for job in largest) * len(largest)
     if len(largest) == 1:
-        return how._replace(mode=alone, why="auto: no two members can share a program"), apart(jobs)
+        return schedule._replace(mode=alone, why="auto: no two members can share a program"), one_by_one(jobs)
     if work < WORTH_MEASURING:
-        return how._replace(mode=alone, why="auto: too little to train to be worth measuring"), apart(jobs)
-    most = how.together or MOST
-    shares = share_out([largest], workers, most)[:workers]
+        return schedule._replace(
+            mode=alone, why="auto: too little to train to be worth measuring"
+        ), one_by_one(jobs)
+    most = schedule.together or MOST
+    shares = split_groups([largest], workers, most)[:workers]
     every = cores()
     try:
         pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
     except UserError as error:
-        return how._replace(mode=alone, why=f"auto: without a measurement, {error}"), apart(jobs)
+        return schedule._replace(mode=alone, why=f"auto: without a measurement, {error}"), one_by_one(jobs)
     if pace.members < min(map(len, shares)):  # more do not fit, or cannot be trained together
         most = pace.members
-    at_once = pace.together > pace.apart
-    units = share_out(groups, workers, most) if at_once else apart(jobs)
-    return how._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), units
+    at_once = pace.together > pace.one_by_one
+    job_groups = split_groups(groups, workers, most) if at_once else one_by_one(jobs)
+    return schedule._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), job_groups
 
 
 def _windows(job: Job) -> int:
@@ -190,7 +197,7 @@ def run(
         cluster of our own.
       together: the most members that are trained at once; None: as the mode has it, for "vmap" `MOST`, for
         "ray" 1.
-      member_devices: devices along the axis of members, see `crew.together`; 0: as many as fit.
+      member_devices: devices along the axis of members, see `program.together`; 0: as many as fit.
       address, task_cpus, task_gpus: for "ray", see `on_ray.train_on_ray`.
       keep: checkpoints of a finished member that stay, a name of KEEP.
       retry: train the failed ones again.
@@ -237,18 +244,19 @@ def run(
             busy = still_in_use([wheres[job.name] for job in due()], WAIT)
             todo = [job for job in due() if wheres[job.name] not in busy]  # some may be finished by now
             if todo:
-                asked = How(
+                asked = Schedule(
                     mode, together=together or 0, member_devices=member_devices,
                     address=address, task_cpus=task_cpus, task_gpus=task_gpus,
                 )  # fmt: skip
-                how, units = choose(todo, asked, jobs)
+                schedule, job_groups = choose(todo, asked, jobs)
                 _log.info(
                     "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
-                    len(todo), len(sweep.members), how.mode, how.workers, _in_units(units), how.why,
+                    len(todo), len(sweep.members), schedule.mode, schedule.workers, _in_groups(job_groups),
+                    schedule.why,
                     paths.root,
                 )  # fmt: skip
-                with Board(paths, sweep.members, sweep.metric) as board:
-                    lookup(MODES, how.mode, "sweep mode").train(units, how, board)
+                with Dashboard(paths, sweep.members, sweep.metric) as dashboard:
+                    lookup(MODES, schedule.mode, "sweep mode").train(job_groups, schedule, dashboard)
         states = {name: status(where) for name, where in wheres.items()}
         left = [name for name, state in states.items() if state in ("unfinished", "new")]
         if left:
@@ -272,8 +280,12 @@ def _to_train(where: Path, retry: bool) -> bool:
     return state != "finished"
 
 
-def _in_units(units: Sequence[Sequence[Job]]) -> str:
-    sizes = [len(unit) for unit in units]
+def _in_groups(job_groups: Sequence[Sequence[Job]]) -> str:
+    sizes = [len(job_group) for job_group in job_groups]
     if max(sizes) == 1:
         return "each by itself"
-    return f"in {len(units)} groups of {min(sizes)} to {max(sizes)}" if len(units) > 1 else "all at once"
+    return (
+        f"in {len(job_groups)} groups of {min(sizes)} to {max(sizes)}"
+        if len(job_groups) > 1
+        else "all at once"
+    )

@@ -52,11 +52,11 @@ def work(source: BinaryIO, replies: BinaryIO) -> int:
     try:
         with stoppable():
             threading.Thread(target=_read, args=(source, jobs, busy, ended), daemon=True).start()
-            while (unit := jobs.get()) is not None:
+            while (job_group := jobs.get()) is not None:
                 busy.set()
                 if ended.is_set():
                     break
-                train_members(unit, report)
+                train_members(job_group, report)
                 busy.clear()
     except Interrupted as stop:
         return 128 + stop.signum

@@ -127,7 +127,7 @@ class Task(NamedTuple):
     encoder: Encoder | None = None
 
     @property
-    def reading(self) -> Vocabulary | Encoder | None:
+    def text_encoding(self) -> Vocabulary | Encoder | None:
         """How texts become numbers, which a run keeps; None of a task without texts."""
         return self.corpus.vocabulary if self.corpus is not None else self.encoder
 

@@ -16,7 +16,7 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.training import outcome
 from lstm_jax.training.calendar import Calendar
 from lstm_jax.training.program import assemble, compile_run, prepare
-from lstm_jax.training.session import Aside, OnEvaluation, Trainee
+from lstm_jax.training.session import LogContext, OnEvaluation, Session
 
 __all__ = ["compile_run", "run", "run_together"]
 
@@ -39,7 +39,7 @@ def run(
       config: the run's.
       workdir: its directory.
       on_evaluation: called with the step and figures of each evaluation on valid; it may raise `Stopped`.
-      fewer_devices: see `crew.compile_run`.
+      fewer_devices: see `program.compile_run`.
 
     Returns:
       What result.json holds: figures of the best validation checkpoint, config, provenance.
@@ -64,26 +64,26 @@ def run_together(
     configs: Sequence[ConfigDict],
     workdirs: Sequence[str],
     *,
-    asides: Sequence[Aside] | None = None,
+    log_contexts: Sequence[LogContext] | None = None,
     on_evaluation: Sequence[OnEvaluation] | None = None,
     ended: Callable[[int, Outcome], None] = lambda index, outcome: None,
     member_devices: int = 0,
     fewer_devices: bool = False,
     patience: float = 0.0,
 ) -> list[Outcome]:
-    """Trains runs of one `crew.signature` at once, each in its own directory; one run is the plain case.
+    """Trains runs of one `program.signature` at once, each in its own directory; one run is the plain case.
 
     Each goes on from its latest good checkpoint; all these must be of the same step.
 
     Args:
       configs: one a run.
       workdirs: one a run.
-      asides: what is entered around whatever a run says; None: it is said here, with a bar of progress.
+      log_contexts: what is entered around whatever a run says; None: it is said here, with a bar of progress.
       on_evaluation: one a run, see `run`.
       ended: called with the index of a run and what came of it, as soon as that is known; the directory of
         one that has a result is closed by then.
-      member_devices, fewer_devices: see `crew.together`.
-      patience: see `Trainee`.
+      member_devices, fewer_devices: see `program.together`.
+      patience: see `Session`.
 
     Returns:
       By run, what result.json holds, or why the run had to stop (a loss that is not finite, `Stopped`),
@@ -98,20 +98,21 @@ def run_together(
     with distributed.shared_fate():
         made, model = prepare(configs)
         others = [outcome.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
-    crew = assemble(configs, made, model, member_devices=member_devices, fewer_devices=fewer_devices)
+    program = assemble(configs, made, model, member_devices=member_devices, fewer_devices=fewer_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}
     with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:
         runs = [
             stack.enter_context(
-                Trainee(
+                Session(
                     config, task, other, model, fresh, workdir, calendar,
-                    aside=asides[k] if asides else contextlib.nullcontext, patience=patience,
+                    log_context=log_contexts[k] if log_contexts else contextlib.nullcontext,
+                    patience=patience,
                     on_evaluation=on_evaluation[k] if on_evaluation else lambda step, figures: None,
                 )
             )
             for k, (config, task, other, fresh, workdir) in enumerate(
-                zip(configs, made, others, crew.fresh, workdirs, strict=True)
+                zip(configs, made, others, program.fresh, workdirs, strict=True)
             )
         ]  # fmt: skip
         step = runs[0].step
@@ -125,11 +126,11 @@ def run_together(
                 if due:
                     try:
                         params = [runs[k].state.evaluation_params() for k in due]
-                        found = crew.validate(due, params, lambda *_: interrupts.check(""))
+                        found = program.validate(due, params, lambda *_: interrupts.check(""))
                     except Interrupted:  # the evaluation is due again when the runs go on
                         leave(runs, training, interrupts)
                     for k, figures in zip(due, found, strict=True):
-                        with runs[k].aside():
+                        with runs[k].log_context():
                             try:
                                 progress.say(runs[k].judge(figures))
                             except Stopped as reason:
@@ -142,7 +143,7 @@ def run_together(
                 rates = [runs[k].learning_rate() for k in training]
                 windows = calendar.next_stop(step) - step
                 began = time.monotonic()
-                states, sums = crew.advance(training, [runs[k].state for k in training], windows)
+                states, sums = program.advance(training, [runs[k].state for k in training], windows)
                 totals = [{name: float(v) for name, v in own.items()} for own in jax.device_get(sums)]
                 share = (time.monotonic() - began) / len(training)
                 for k, state, own, rate in zip(list(training), states, totals, rates, strict=True):
@@ -159,19 +160,19 @@ def run_together(
                 step = runs[training[0]].step
                 if alone:
                     progress.update(step, **{name: row[name] for name in outcome.shown(row)})
-                if interrupts.heard():
+                if interrupts.requested():
                     leave(runs, training, interrupts)
         evaluators = outcome.Evaluators(model)
         for k, one in enumerate(runs):
             if k not in outcomes:
-                with one.aside():
+                with one.log_context():
                     outcomes[k] = one.finish(interrupts, evaluators)
                     one.close()
                 ended(k, outcomes[k])
     return [outcomes[k] for k in range(len(runs))]
 
 
-def leave(runs: Sequence[Trainee], training: Sequence[int], interrupts: Interrupts) -> None:
+def leave(runs: Sequence[Session], training: Sequence[int], interrupts: Interrupts) -> None:
     """Saves everything and raises Interrupted."""
     for k in training:
         runs[k].save(force=True)

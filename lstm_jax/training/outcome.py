@@ -42,8 +42,8 @@ def announce(task: Task, model: Model, params: Params, directory: RunPaths) -> N
 
     `params` lie on the devices that the run trains on.
     """
-    if task.reading is not None and not (directory.has_checkpoints() and directory.vocabulary.exists()):
-        corpora.keep_reading(task.reading, task.facts["fingerprint"], directory.vocabulary)
+    if task.text_encoding is not None and not (directory.has_checkpoints() and directory.vocabulary.exists()):
+        corpora.save_encoding(task.text_encoding, task.facts["fingerprint"], directory.vocabulary)
     for name, fact in task.facts.items():
         log.info("  %-28s %s", name, f"{fact:.6g}" if isinstance(fact, float) else fact)
     devices = jax.tree.leaves(params)[0].sharding.device_set
@@ -65,12 +65,14 @@ def check_texts(task: Task, directory: RunPaths) -> None:
     Raises:
       UserError: vocabulary, labels or fingerprint are others, or the vocabulary cannot be read.
     """
-    if task.reading is None or not (directory.has_checkpoints() and directory.vocabulary.exists()):
+    if task.text_encoding is None or not (directory.has_checkpoints() and directory.vocabulary.exists()):
         return
-    if how := corpora.how_texts_changed(task.reading, task.facts["fingerprint"], directory.vocabulary):
+    if change := corpora.describe_text_change(
+        task.text_encoding, task.facts["fingerprint"], directory.vocabulary
+    ):
         raise UserError(
-            f"the texts have changed since the run in {directory.root} began: {how}; give them as they were "
-            "(those that Python brings along change with its version), or choose another workdir"
+            f"the texts have changed since the run in {directory.root} began: {change}; "
+            "restore them (the texts bundled with Python change with its version), or choose another workdir"
         )
 
 

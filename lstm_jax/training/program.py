@@ -19,7 +19,7 @@ from lstm_jax import evaluate, models
 from lstm_jax.cells.rates import absent
 from lstm_jax.evaluate.static import Progress
 from lstm_jax.models import Model
-from lstm_jax.predict.exchange import first_params
+from lstm_jax.predict.weights_io import load_init_params
 from lstm_jax.runs import distributed
 from lstm_jax.runs.directory import flat_config, set_field
 from lstm_jax.support.errors import UserError
@@ -30,7 +30,7 @@ from lstm_jax.training import devices, optim
 from lstm_jax.training.state import RunData, TrainState, init_state, make_update, run_data
 
 __all__ = [
-    "Crew",
+    "Program",
     "assemble",
     "compile_run",
     "make_model",
@@ -43,7 +43,7 @@ __all__ = [
 Sums = dict[str, Array]
 
 
-class Crew(NamedTuple):
+class Program(NamedTuple):
     """Compiled training and validation of K runs.
 
     `which` are the indices of those still in training, in the order of the other lists.
@@ -81,14 +81,14 @@ def assemble(
     *,
     member_devices: int = 0,
     fewer_devices: bool = False,
-) -> Crew:
+) -> Program:
     """`solo` for one run, `together` for several; the arguments and errors are theirs."""
     if len(configs) == 1:
         return solo(configs[0], tasks[0], model, fewer_devices=fewer_devices)
     return together(configs, tasks, model, member_devices=member_devices, fewer_devices=fewer_devices)
 
 
-def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False) -> Crew:
+def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False) -> Program:
     """One run by itself, on a mesh of all devices, of all processes, along its batch; see `compile_run`."""
     fresh, run, data = compile_run(c, task, model, fewer_devices=fewer_devices)
     evaluator = evaluate.make_evaluator(task, model, "valid")
@@ -101,7 +101,7 @@ def solo(c: ConfigDict, task: Task, model: Model, *, fewer_devices: bool = False
         # Every process evaluates by itself, to the figures of the first.
         return [distributed.from_first(evaluator(distributed.local(params[0]), progress))]
 
-    return Crew([fresh], advance, validate)
+    return Program([fresh], advance, validate)
 
 
 def compile_run(
@@ -144,8 +144,8 @@ def _begin(c: ConfigDict, task: Task, model: Model) -> tuple[TrainState, Any]:
     """The state before the first step, and the optimizer."""
     params = model.init(jax.random.key(c.seed))
     if c.train.init_from:
-        legend = task.encoder if task.corpus is None else task.corpus.vocabulary
-        params = first_params(c.train.init_from, params, legend)
+        encoding = task.encoder if task.corpus is None else task.corpus.vocabulary
+        params = load_init_params(c.train.init_from, params, encoding)
     penalties = {name: c.objective[name] for name in ("l1", "l2", "penalty", "penalty_mask")}
     optimizer = optim.build(params, **c.optim, **penalties)
     state = init_state(model, optimizer, params, task.batch_sizes["train"], average=c.optim.average)
@@ -222,7 +222,7 @@ def together(
     *,
     member_devices: int = 0,
     fewer_devices: bool = False,
-) -> Crew:
+) -> Program:
     """Several runs of one signature, by one program with a leading axis of members K.
 
     Numbers are those of `solo` up to float rounding, random draws the same.
@@ -299,7 +299,7 @@ def together(
         return evaluator(_padded(params, size), data_of(which, size).task, progress)[: len(which)]
 
     place = devices.state_shardings(states[0], mesh)
-    return Crew([devices.place(state, place) for state in states], advance, validate)
+    return Program([devices.place(state, place) for state in states], advance, validate)
 
 
 def _padded(items: Sequence[Any], size: int) -> list[Any]:

@@ -21,7 +21,7 @@ from lstm_jax.training import optim, outcome
 from lstm_jax.training.calendar import Calendar
 from lstm_jax.training.state import TrainState
 
-__all__ = ["OnEvaluation", "Trainee"]
+__all__ = ["OnEvaluation", "Session"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ NEW_RUN: dict[str, Any] = {
 """The host's part of the state: validation losses so far, the least of them and its step, the last step that
 was evaluated, the first whose figures solved the task, and the seconds of training so far."""
 
-Aside = Callable[[], contextlib.AbstractContextManager[Any]]
+LogContext = Callable[[], contextlib.AbstractContextManager[Any]]
 OnEvaluation = Callable[[int, Mapping[str, float]], None]
 """Called with the step and the figures of each evaluation on valid, once they are recorded and saved; it may
 raise `Stopped` to end the run there."""
 
 
-class Trainee:
+class Session:
     """One run in training. Use it as a context manager: leaving it closes its files.
 
     Args:
@@ -51,7 +51,7 @@ class Trainee:
       fresh: the state before the first step; replaced by the latest good checkpoint's.
       workdir: of the run.
       calendar: when things are due.
-      aside: entered around whatever the run says, e.g. to send it to a log of its own.
+      log_context: entered around whatever the run says, e.g. to send it to a log of its own.
       on_evaluation: see OnEvaluation; after a resume it does not hear again of what was evaluated before.
       patience: least seconds between saves; what is not saved is done again after a kill. 0: each save that
         is due is made.
@@ -75,12 +75,12 @@ class Trainee:
         workdir: str,
         calendar: Calendar,
         *,
-        aside: Aside = contextlib.nullcontext,
+        log_context: LogContext = contextlib.nullcontext,
         on_evaluation: OnEvaluation = lambda step, figures: None,
         patience: float = 0.0,
     ):
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
-        self.aside, self.patience, self._on_evaluation = aside, patience, on_evaluation
+        self.log_context, self.patience, self._on_evaluation = log_context, patience, on_evaluation
         # The state itself is given away to the compiled loop.
         self._like = outcome.shapes(distributed.local(fresh.params))
         self._best: tuple | None = None
@@ -94,7 +94,7 @@ class Trainee:
                     )
                     self.directory.stopped.unlink(missing_ok=True)
             distributed.check_shared(self.directory.config)
-            with aside():
+            with log_context():
                 self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, c.train.keep))
                 self._recorder: Recorder | None = None
                 with distributed.shared_fate():
@@ -226,7 +226,7 @@ class Trainee:
         """Ends the saves, closes the files and gives the directory back; the second time it does nothing."""
         self._open.close()
 
-    def __enter__(self) -> "Trainee":
+    def __enter__(self) -> "Session":
         return self
 
     def __exit__(self, *error: Any) -> None:

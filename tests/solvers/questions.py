@@ -43,10 +43,10 @@ def read(words):
 
 
 def questions(steps, *, length, kind):
-    heard = []
+    requested = []
     for token in steps:
-        heard.append(WORDS[token])
-        yield ANSWERS.index(read(heard)) if heard[-1] == "?" else None
+        requested.append(WORDS[token])
+        yield ANSWERS.index(read(requested)) if requested[-1] == "?" else None
 
 
 SOLVERS = {

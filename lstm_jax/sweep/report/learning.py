@@ -4,7 +4,7 @@ from typing import Any
 
 from lstm_jax.analysis.variants import looks, median_over_seeds
 from lstm_jax.sweep.comparison import Comparison, curves, name_of
-from lstm_jax.sweep.pictures import MOST
+from lstm_jax.sweep.plots import MOST
 from lstm_jax.sweep.report.chart import (
     SYMBOLS,
     Chart,

@@ -8,7 +8,7 @@ from lstm_jax.analysis.parallel_coordinates import RAMP
 from lstm_jax.analysis.style import COLOURS
 from lstm_jax.analysis.variants import looks
 from lstm_jax.sweep.comparison import Comparison
-from lstm_jax.sweep.pictures import MOST
+from lstm_jax.sweep.plots import MOST
 from lstm_jax.sweep.report.chart import (
     SYMBOLS,
     Chart,

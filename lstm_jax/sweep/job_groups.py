@@ -7,21 +7,21 @@ from pathlib import Path
 from lstm_jax.runs.directory import RunPaths
 from lstm_jax.sweep.member import Job
 
-__all__ = ["MOST", "apart", "group", "share_out"]
+__all__ = ["MOST", "group_by_program", "one_by_one", "split_groups"]
 
 MOST = 64
 """Members trained at once, unless asked for otherwise: beyond, memory grows and little is won."""
 
 
-def apart(jobs: Sequence[Job]) -> list[list[Job]]:
+def one_by_one(jobs: Sequence[Job]) -> list[list[Job]]:
     """Each member by itself."""
     return [[job] for job in jobs]
 
 
-def group(jobs: Sequence[Job]) -> list[list[Job]]:
+def group_by_program(jobs: Sequence[Job]) -> list[list[Job]]:
     """The members by what they must have in common to be trained at once, in the order of their first ones.
 
-    That is a `crew.signature`, and the step at which they stopped.
+    That is a `program.signature`, and the step at which they stopped.
     """
     from lstm_jax.training.program import signature  # takes jax along
 
@@ -31,14 +31,14 @@ def group(jobs: Sequence[Job]) -> list[list[Job]]:
     return list(found.values())
 
 
-def share_out(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST) -> list[list[Job]]:
+def split_groups(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST) -> list[list[Job]]:
     """The groups cut so that every worker has a part of each, and none has more than `most` members."""
-    units = []
+    job_groups = []
     for members in groups:
         parts = max(min(workers, len(members)), -(-len(members) // most))
         size = -(-len(members) // parts)
-        units += [list(members[first : first + size]) for first in range(0, len(members), size)]
-    return units
+        job_groups += [list(members[first : first + size]) for first in range(0, len(members), size)]
+    return job_groups
 
 
 def _saved_step(directory: str | os.PathLike[str]) -> int:

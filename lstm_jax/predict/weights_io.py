@@ -1,8 +1,8 @@
 """A run's best parameters as a safetensors file, a run's directory from such a file, and its programs.
 
-`write_run` and `make_run` are each other's inverse: a file of ours holds config and vocabulary too. A file of
-somebody else's needs a run of the same model to go by, and the tokens of its rows where its vocabulary has
-another order. What the rows stand for is `legend`'s.
+`write_run_weights` and `run_from_weights` are inverses: a file that `write_run_weights` made also holds the
+config and the vocabulary. A file from elsewhere needs a run of the same model as a template, and the tokens
+of its rows if its vocabulary has another order. `text_encoding` defines what the rows stand for.
 """
 
 import json
@@ -20,18 +20,18 @@ from lstm_jax.compat.leaves import LAYOUTS
 from lstm_jax.compat.program import write_program
 from lstm_jax.compat.safetensors import WeightsFile, params_from_file, read_weights, write_params
 from lstm_jax.compat.torch import module_of
-from lstm_jax.predict.legend import Legend, in_order, legend_of, parse_legend
 from lstm_jax.predict.run import Run
+from lstm_jax.predict.text_encoding import TextEncoding, parse_text_encoding, reorder_rows, text_encoding_of
 from lstm_jax.runs.checkpoint import Checkpoints, read_best
 from lstm_jax.runs.directory import RunPaths, write_json
 from lstm_jax.runs.provenance import provenance
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params
 
-__all__ = ["export_run", "first_params", "make_run", "write_run"]
+__all__ = ["export_run", "load_init_params", "run_from_weights", "write_run_weights"]
 
 
-def write_run(run: Run, path: str | os.PathLike[str], layout: str = "torch") -> WeightsFile:
+def write_run_weights(run: Run, path: str | os.PathLike[str], layout: str = "torch") -> WeightsFile:
     """Writes the best parameters of a run, with its config and vocabulary, and returns what the file holds.
 
     Args:
@@ -62,7 +62,7 @@ def write_run(run: Run, path: str | os.PathLike[str], layout: str = "torch") -> 
     return read_weights(path)
 
 
-def make_run(
+def run_from_weights(
     path: str | os.PathLike[str],
     directory: str | os.PathLike[str],
     like: Run | None = None,
@@ -104,18 +104,18 @@ def make_run(
 
 
 def _built(file: WeightsFile, root: Path, like: Run | None, tokens: Sequence[str] | None) -> RunPaths:
-    """The directory of `make_run`, where none is yet. Raises UserError, and whatever writing raises."""
+    """Creates the directory for `run_from_weights`. Raises UserError, and whatever writing raises."""
     made, step = RunPaths(root), _step(file)
     made.root.mkdir()
     write_json(made.config, like.config if like else _config(file))
     if like is not None and like.paths.vocabulary.exists():
         made.vocabulary.write_text(like.paths.vocabulary.read_text(encoding="utf-8"), encoding="utf-8")
     elif like is None and "vocabulary" in file.about:
-        _legend(file)
+        _text_encoding(file)
         made.vocabulary.write_text(file.about["vocabulary"], encoding="utf-8")
     run = Run(made.root)
     try:
-        ours, shapes = legend_of(run), jax.eval_shape(run.model.init, jax.random.key(0))
+        ours, shapes = text_encoding_of(run), jax.eval_shape(run.model.init, jax.random.key(0))
     except (UserError, TypeError, ValueError, KeyError, AttributeError) as error:
         if like is not None:
             raise
@@ -123,21 +123,21 @@ def _built(file: WeightsFile, root: Path, like: Run | None, tokens: Sequence[str
         raise UserError(f"{file.path}: no model can be made from its metadata ({said})") from error
     if file.layout == "torch":  # other cells, and other functions, can have the leaves of PyTorch's
         module_of(run.config["model"].get("cell", {}))
-    params = in_order(
-        params_from_file(file, shapes), _legend(file), ours, str(file.path), tokens=tokens, exact=True
+    params = reorder_rows(
+        params_from_file(file, shapes), _text_encoding(file), ours, str(file.path), tokens=tokens, exact=True
     )
     with Checkpoints(made.checkpoints) as checkpoints:
         checkpoints.save_best(step, params, {"from": str(file.path)})
     return made
 
 
-def first_params(source: str, like: Params, legend: Legend | None = None) -> Params:
+def load_init_params(source: str, like: Params, encoding: TextEncoding | None = None) -> Params:
     """The parameters that `train.init_from` names, to start from.
 
     Args:
       source: the directory of a run, whose best ones are taken, or a safetensors file.
       like: parameters that tell structure and place.
-      legend: of the run that starts, where it reads text: the rows are put into its order.
+      encoding: of the run that starts, where it reads text: the rows are put into its order.
 
     Raises:
       UserError: there are none, or they do not fit `like`; or they are of other tokens or labels, or of texts
@@ -145,14 +145,14 @@ def first_params(source: str, like: Params, legend: Legend | None = None) -> Par
     """
     if Path(source).expanduser().is_file():
         file = read_weights(source)
-        return in_order(params_from_file(file, like), _legend(file), legend, str(file.path))
-    return in_order(read_best(source, like)[0], legend_of(Run(source)), legend, source)
+        return reorder_rows(params_from_file(file, like), _text_encoding(file), encoding, str(file.path))
+    return reorder_rows(read_best(source, like)[0], text_encoding_of(Run(source)), encoding, source)
 
 
-def _legend(file: WeightsFile) -> Legend | None:
+def _text_encoding(file: WeightsFile) -> TextEncoding | None:
     if "vocabulary" not in file.about:
         return None
-    return parse_legend(file.about["vocabulary"], f"{file.path}: the metadata 'vocabulary'")
+    return parse_text_encoding(file.about["vocabulary"], f"{file.path}: the metadata 'vocabulary'")
 
 
 def _config(file: WeightsFile) -> dict[str, Any]:

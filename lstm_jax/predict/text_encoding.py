@@ -12,29 +12,29 @@ from lstm_jax.predict.run import Run
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params
 
-__all__ = ["Legend", "in_order", "legend_of", "parse_legend", "read_tokens"]
+__all__ = ["TextEncoding", "parse_text_encoding", "read_tokens", "reorder_rows", "text_encoding_of"]
 
-Legend: TypeAlias = Vocabulary | Encoder
+TextEncoding: TypeAlias = Vocabulary | Encoder
 """Of a language model, or of a classifier."""
 
 
-def legend_of(run: Run) -> Legend | None:
+def text_encoding_of(run: Run) -> TextEncoding | None:
     """Of a run; None where it reads no text. Raises UserError where it cannot be read."""
     if run.is_classifier:
         return run.encoder
     return run.vocabulary if run.is_language_model else None
 
 
-def parse_legend(text: str, name: str) -> Legend:
+def parse_text_encoding(text: str, name: str) -> TextEncoding:
     """Of the text of a vocabulary.json; `name` says where it stood. Raises UserError for something else."""
     vocabulary = parse_vocabulary(text, name)
     return parse_encoder(text, name) if "labels" in json.loads(text) else vocabulary
 
 
-def in_order(
+def reorder_rows(
     params: Params,
-    theirs: Legend | None,
-    ours: Legend | None,
+    theirs: TextEncoding | None,
+    ours: TextEncoding | None,
     source: str,
     *,
     tokens: Sequence[str] | None = None,
@@ -56,7 +56,7 @@ def in_order(
     if ours is None:
         return params
     if theirs is not None:
-        _check_alike(_reading(theirs, exact), _reading(ours, exact), source)
+        _check_alike(_reading_options(theirs, exact), _reading_options(ours, exact), source)
         tokens = _tokens(theirs) if tokens is None else tokens
     head = params["head"]
     if tokens is not None and tuple(tokens) != _tokens(ours):
@@ -93,16 +93,20 @@ def read_tokens(path: str | Path) -> tuple[str, ...]:
     return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
-def _tokens(legend: Legend) -> tuple[str, ...]:
-    return legend.tokens if isinstance(legend, Vocabulary) else legend.vocabulary.tokens
+def _tokens(encoding: TextEncoding) -> tuple[str, ...]:
+    return encoding.tokens if isinstance(encoding, Vocabulary) else encoding.vocabulary.tokens
 
 
-def _reading(legend: Legend, exact: bool) -> dict[str, object]:
+def _reading_options(encoding: TextEncoding, exact: bool) -> dict[str, object]:
     """How texts become tokens."""
-    if isinstance(legend, Vocabulary):
-        return {"task": "language_model", "splitter": legend.splitter}
-    reading = {"task": "text_classification", "splitter": legend.vocabulary.splitter, "lower": legend.lower}
-    return reading | ({"longest": legend.longest} if exact else {})
+    if isinstance(encoding, Vocabulary):
+        return {"task": "language_model", "splitter": encoding.splitter}
+    options = {
+        "task": "text_classification",
+        "splitter": encoding.vocabulary.splitter,
+        "lower": encoding.lower,
+    }
+    return options | ({"longest": encoding.longest} if exact else {})
 
 
 def _check_alike(theirs: dict[str, object], ours: dict[str, object], source: str) -> None:

@@ -1,11 +1,11 @@
 """A token as a person can see it: spaces, line breaks and control characters are signs of their own."""
 
-__all__ = ["visible"]
+__all__ = ["printable"]
 
 _SIGNS = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 
-def visible(token: str, most: int = 0, *, spaces: bool = True) -> str:
+def printable(token: str, most: int = 0, *, spaces: bool = True) -> str:
     """`token` on one line without anything that a terminal or an axis would swallow or obey.
 
     Args:

@@ -6,32 +6,32 @@ from pathlib import Path
 from lstm_jax.corpora.encoder import Encoder, read_encoder, write_encoder
 from lstm_jax.corpora.vocabulary import Vocabulary, read_vocabulary, write_vocabulary
 
-__all__ = ["how_reading_changed", "how_texts_changed", "keep_reading"]
+__all__ = ["describe_encoding_change", "describe_text_change", "save_encoding"]
 
 
-def keep_reading(reading: Vocabulary | Encoder, fingerprint: str, path: str | Path) -> None:
+def save_encoding(encoding: Vocabulary | Encoder, fingerprint: str, path: str | Path) -> None:
     """Writes how texts are read, and the fingerprint of the texts, for the functions below."""
     more = {"fingerprint": fingerprint}
-    if isinstance(reading, Encoder):
-        write_encoder(reading, path, more)
+    if isinstance(encoding, Encoder):
+        write_encoder(encoding, path, more)
     else:
-        write_vocabulary(reading, path, more)
+        write_vocabulary(encoding, path, more)
 
 
-def how_reading_changed(reading: Vocabulary | Encoder, path: str | Path) -> str:
-    """Where the tokens or labels of `reading` differ from those kept at `path`, as a clause; "" nowhere.
+def describe_encoding_change(encoding: Vocabulary | Encoder, path: str | Path) -> str:
+    """Where the tokens or labels of `encoding` differ from those kept at `path`, as a clause; "" nowhere.
 
     Raises:
       UserError: the file cannot be read.
     """
-    if isinstance(reading, Encoder):
-        labels, now = read_encoder(path).labels, reading.labels
+    if isinstance(encoding, Encoder):
+        labels, now = read_encoder(path).labels, encoding.labels
         for kind, others in (("new", set(now) - set(labels)), ("gone", set(labels) - set(now))):
             if others:
                 more = f" and {len(others) - 1} more labels are" if len(others) > 1 else " is"
                 return f"the label {min(others)!r}{more} {kind}"
-        reading = reading.vocabulary
-    tokens, now = read_vocabulary(path).tokens, reading.tokens
+        encoding = encoding.vocabulary
+    tokens, now = read_vocabulary(path).tokens, encoding.tokens
     if len(tokens) != len(now):
         return f"the vocabulary had {len(tokens)} tokens and now has {len(now)}"
     for place, (was, token) in enumerate(zip(tokens, now, strict=True)):
@@ -40,12 +40,12 @@ def how_reading_changed(reading: Vocabulary | Encoder, path: str | Path) -> str:
     return ""
 
 
-def how_texts_changed(reading: Vocabulary | Encoder, fingerprint: str, path: str | Path) -> str:
-    """As `how_reading_changed`, and of texts that are read alike, whether they are others.
+def describe_text_change(encoding: Vocabulary | Encoder, fingerprint: str, path: str | Path) -> str:
+    """As `describe_encoding_change`, and of texts that are read alike, whether they are others.
 
     Files of before fingerprints were kept have none: nothing is said of those.
     """
-    if clause := how_reading_changed(reading, path):
+    if clause := describe_encoding_change(encoding, path):
         return clause
     was = json.loads(Path(path).read_text(encoding="utf-8")).get("fingerprint", fingerprint)
     return "" if was == fingerprint else f"their fingerprint was {was} and now is {fingerprint}"

@@ -19,7 +19,7 @@ from lstm_jax.sweep.define import Member
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.summary import better, figure_of, metric_of
 
-__all__ = ["Board"]
+__all__ = ["Dashboard"]
 
 _log = logging.getLogger(__name__)
 TAIL = 4096
@@ -54,7 +54,7 @@ def weight(member: Member) -> float:
     return float(member.config.train.epochs * task.get("length", task.get("window", 1)))
 
 
-class Board:
+class Dashboard:
     """Shows members done, solved, failed, the best so far, those in hand and the time left.
 
     Use it as a context manager around the running. The members in hand are looked at through their
@@ -247,7 +247,7 @@ class Board:
         while not self._stop.wait(self._interval):
             self._draw()
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "Dashboard":
         if self._live:
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
