@@ -17,7 +17,7 @@ class Facts(NamedTuple):
     Attributes:
       options: of its factory, in every test.
       hidden: H in every test, where not any H will do; None: the test's own.
-      cases: label -> further options: each is one more case of the tables in tests/test_cells.py.
+      cases: label -> further options: each is one more case of the tables in tests/cells/test_cells.py.
       output: H -> the width of y.
       carry: field -> (H -> its shape after B), for the fields that are not [B, H].
       start: field -> the number that it starts from, for those that do not start from 0.

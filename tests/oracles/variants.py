@@ -134,7 +134,7 @@ FACTS = {
             variant: {"variant": variant}
             for variant in ("nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr")
         },
-        # w_h_gates, of fgr alone, is told to the tests that need it in tests/test_cells_variants.py
+        # w_h_gates, of fgr alone, is told to the tests that need it in tests/cells/test_cells_variants.py
     ),
     "janet": Facts(cases={"beta 0": {"beta": 0.0}}),
     "irnn": Facts(options={"scale": 0.9}, constants=("w_h",)),

@@ -1,7 +1,7 @@
 """Every generated task a second time: played by plain Python from its input alone, one step after the other.
 
 To register a task in `lstm_jax.tasks.GENERATORS` is to owe a `Known` in the table SOLVERS of a module here;
-each module of this package adds its table by being here. tests/test_generated_tasks.py does the rest.
+each module of this package adds its table by being here. tests/tasks/test_generated_tasks.py does the rest.
 """
 
 import importlib

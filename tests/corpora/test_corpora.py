@@ -26,7 +26,7 @@ from lstm_jax.corpora.penn_treebank import checksums
 from lstm_jax.corpora.vocabulary import SPLITTERS, build_vocabulary
 from lstm_jax.support.errors import UserError
 
-SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 PTB = Path(os.environ.get("LSTM_JAX_DATA") or SHARED)
 needs_ptb = pytest.mark.skipif(
     not (PTB / "ptb.train.txt").is_file(), reason="needs Penn Treebank in LSTM_JAX_DATA or ../shared/data"

@@ -17,7 +17,7 @@ from lstm_jax.tasks.language_model import from_corpus
 from lstm_jax.tasks.scores import classes
 from lstm_jax.tasks.windows import cut_streams, random_plan, static_lengths
 
-PTB = Path(os.environ.get("LSTM_JAX_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data")
+PTB = Path(os.environ.get("LSTM_JAX_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 EOS = 2
 V = 7
 

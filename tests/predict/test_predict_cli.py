@@ -21,7 +21,7 @@ from lstm_jax.predict import answering, reading, stream
 from lstm_jax.predict.classification import Classifier
 from lstm_jax.support.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LONGEST = 600
 """Seconds without a sign of life until a command counts as hung: a busy machine is slow."""
 

@@ -17,7 +17,7 @@ from lstm_jax.predict import language_model, reading, sampling, standard_input
 from lstm_jax.predict.text import describe_unknown, readable
 from lstm_jax.support.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = "the cat sat on the mat\nthe dog <unk> the cat\na dog sat , too\n"
 SECTION = {
     "hidden": [6],

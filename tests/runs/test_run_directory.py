@@ -86,7 +86,7 @@ def test_another_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     )
     child = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],
-        stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     try:
         assert child.stdout is not None and child.stdout.readline() == b"locked\n"

@@ -88,7 +88,7 @@ def test_saves_without_a_display_and_without_pyplot(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, str(tmp_path / "curves.png")],
-        capture_output=True, text=True, env={"PATH": ""}, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, env={"PATH": ""}, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

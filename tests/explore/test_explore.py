@@ -30,7 +30,7 @@ uvicorn = pytest.importorskip("uvicorn", reason=NEEDED)
 for library in ("jinja2", "starlette"):
     pytest.importorskip(library, reason=NEEDED)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPT = "<script>alert(1)</script>"
 HOST = "http://localhost:8765"
 

@@ -18,7 +18,7 @@ from lstm_jax.analysis.instruments import INSTRUMENTS, Options, windows
 from lstm_jax.runs.directory import RunPaths, write_json
 from lstm_jax.support.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = Options(tokens=40, max_lag=5)
 
 

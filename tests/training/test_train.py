@@ -25,7 +25,7 @@ from lstm_jax.sweep.directory import status
 from lstm_jax.sweep.member import Job, train_member
 from lstm_jax.training import loop, optim, outcome
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMES = ("tokens_per_second",)
 
 

@@ -118,7 +118,7 @@ def test_a_killed_writer_loses_no_row_that_was_written(tmp_path):
         "[recorder.write(step, 'train', loss=1.0) for step in range(5)]\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2])
     assert done.returncode == -signal.SIGKILL
     assert steps_of(tmp_path) == [0, 1, 2, 3, 4]
 
@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_row_is_a_user_error_and_tears_n
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
-        check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+        check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert "cannot write" in done.stdout and done.stderr == ""
     assert (tmp_path / "metrics.jsonl").stat().st_size == 60
@@ -193,7 +193,7 @@ def test_without_tensorboard_it_is_neither_imported_nor_written(tmp_path):
         "assert 'tensorboardX' not in sys.modules"
     )
     subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(__file__).parent.parent
+        [sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(__file__).parents[2]
     )
     assert not (tmp_path / "tensorboard").exists()
 

@@ -334,7 +334,7 @@ def test_restores_on_another_number_of_devices(tmp_path, before, after):
         done = subprocess.run(
             [sys.executable, "-c", ELSEWHERE, str(tmp_path), what],
             env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-            capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+            capture_output=True, text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert f"restored on {after}" in done.stdout
@@ -372,7 +372,7 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 def test_a_file_too_large_for_the_system_is_one_clear_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
-        capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     error, restored = done.stdout.splitlines()
@@ -439,7 +439,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         kills += 1
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path)],
-            stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert child.stdout is not None and child.stdout.readline() == b"ready\n"
         time.sleep(moments.uniform(0.2, 0.7) * max(1, kills - 5))
@@ -484,7 +484,7 @@ def test_orbax_says_nothing_under_absl_and_its_lone_errors_pass(tmp_path):
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)],
-        capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
