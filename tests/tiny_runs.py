@@ -24,7 +24,7 @@ RECALL = {"name": "delayed_recall", "length": 7, "symbols": 3, "distractors": 2}
 RECALL |= {"batch": 2, "epoch_steps": 2, "eval_batch": 3, "eval_steps": 2}
 
 
-def write_run_weights(root: Path, task: dict, model: dict) -> Path:
+def write_run(root: Path, task: dict, model: dict) -> Path:
     """A run's directory as training leaves it, its best parameters drawn from another seed."""
     paths = RunPaths(root)
     paths.root.mkdir(exist_ok=True)
@@ -46,12 +46,12 @@ def write_text_run(root: Path, **task: object) -> Path:
     for split, text in TEXTS.items():
         (root / f"{split}.txt").write_text(text)
     section = {"name": "language_model", "corpus": "text", "data_dir": str(root), "batch": 2, "window": 6}
-    return write_run_weights(root / "run", section | {"eval_window": 8} | task, MODEL)
+    return write_run(root / "run", section | {"eval_window": 8} | task, MODEL)
 
 
 def write_recall_run(root: Path, cell: str = "lstm") -> Path:
     """A run of a generated task."""
-    return write_run_weights(root, RECALL, MODEL | {"hidden": [4], "cell": {"name": cell}})
+    return write_run(root, RECALL, MODEL | {"hidden": [4], "cell": {"name": cell}})
 
 
 def write_label_run(root: Path, labels: tuple[str, ...] = ("cat", "dog", "<b>")) -> Path:
@@ -61,6 +61,4 @@ def write_label_run(root: Path, labels: tuple[str, ...] = ("cat", "dog", "<b>"))
         (root / f"{split}.csv").write_text("\n".join(["label,text", *rows]) + "\n")
     task = {"name": "text_classification", "source": "files", "data_dir": str(root), "min_count": 1}
     task |= {"longest": 6, "batch": 2, "eval_batch": 2}
-    return write_run_weights(
-        root / "run", task, MODEL | {"name": "classifier", "hidden": [4], "pooling": "mean"}
-    )
+    return write_run(root / "run", task, MODEL | {"name": "classifier", "hidden": [4], "pooling": "mean"})

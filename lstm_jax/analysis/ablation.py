@@ -270,7 +270,7 @@ def figure(
     right.set_title("largest", fontsize=9)
     for axes in (left, right):
         tidy(axes)
-    right.grid(printable=False, axis="y")
+    right.grid(visible=False, axis="y")
     right.tick_params(axis="y", labelsize=7)
     return drawing
 

@@ -99,6 +99,6 @@ def words_figure(weights: Any, words: Sequence[str], *, title: str = "") -> Figu
     axes.set_ylabel("attention weight", fontsize=9)
     axes.set_xlabel("word of the text", fontsize=9)
     tidy(axes)
-    axes.grid(printable=False, axis="x")
+    axes.grid(visible=False, axis="x")
     axes.legend(fontsize=8, frameon=False)
     return drawing

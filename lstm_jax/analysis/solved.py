@@ -151,7 +151,7 @@ def steps_to_solve(
     axes.set_xticks(range(len(columns)), names, fontsize=8)
     axes.set_xlabel(length_label if by_length else legend, fontsize=9)
     tidy(axes)
-    axes.grid(printable=False, axis="x")
+    axes.grid(visible=False, axis="x")
     if title:
         figure.suptitle(title, fontsize=10)
     if by_length:

@@ -5,7 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import MODEL, write_label_run, write_recall_run, write_run_weights
+from tiny_runs import MODEL, write_label_run, write_recall_run, write_run
 
 from lstm_jax import predict
 from lstm_jax.analysis import attention, instruments
@@ -23,7 +23,7 @@ def measure(directory, **options):
 
 
 def test_a_memory_network_shows_its_gates_beside_the_sentences_they_are_of(tmp_path):
-    run, reading = measure(write_run_weights(tmp_path / "run", QUESTIONS, MEMORY), seed=5)
+    run, reading = measure(write_run(tmp_path / "run", QUESTIONS, MEMORY), seed=5)
     batch, facts = run.task.batch(run.task.data, "valid", 0, 0), run.task.facts
     stories = {" ".join(facts["words"][t] for t in np.asarray(batch.inputs[:, row])): row for row in range(6)}
     assert len(reading.values["stories"]) == 4
@@ -63,7 +63,7 @@ def test_a_classifier_shows_the_words_that_its_answer_is_the_mean_of(tmp_path):
     directory = write_label_run(tmp_path)
     config = RunPaths(directory).read_config()
     model = MODEL | {"name": "classifier", "hidden": [4], "pooling": "attention"}
-    write_run_weights(directory, config["task"], model)
+    write_run(directory, config["task"], model)
     run, reading = measure(directory, text="the dog sat")
     weights, words = reading.values["attention"], reading.values["inputs"]
     assert words[:3] == ["the", "dog", "sat"] and weights.shape == (len(words),)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run_weights, write_text_run
+from tiny_runs import MODEL, TEXTS, write_label_run, write_recall_run, write_run, write_text_run
 
 from lstm_jax import predict
 from lstm_jax.analysis import instruments
@@ -217,7 +217,7 @@ def test_lags_of_a_stream_start_from_what_the_window_before_left(tmp_path):
     task = {"name": "continual_reber", "length": 6, "window": 7, "batch": 2, "epoch_steps": 2}
     task |= {"eval_batch": 2, "eval_steps": 3}
     model = MODEL | {"hidden": [4], "cell": {"name": "lstm", "forget_bias": "3"}}
-    run = predict.Run(write_run_weights(tmp_path / "run", task, model))
+    run = predict.Run(write_run(tmp_path / "run", task, model))
     found = INSTRUMENTS["lags"].measure(run, Options(tokens=42), lambda *_: None).values["trained"]
     model, params = run.model, run.params
     carry, norms = model.carry(params, 2), []
@@ -248,7 +248,7 @@ def test_all_takes_what_fits_and_says_what_does_not(recall_runs):
 def test_a_model_that_is_not_recurrent(tmp_path):
     task = {"name": "questions", "length": 2, "batch": 2, "eval_batch": 2, "eval_steps": 1}
     model = {"name": "dynamic_memory", "hidden": [3], "embedding": 2, "episodes": 2, "cell": {}}
-    run = predict.Run(write_run_weights(tmp_path / "run", task, model))
+    run = predict.Run(write_run(tmp_path / "run", task, model))
     taken, left = instruments.chosen(run, ["all"])
     assert "saturation" in taken
     assert left["timescales"].startswith("the model 'dynamic_memory' has no gate 'f': it has ")

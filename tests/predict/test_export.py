@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import MODEL, RECALL, write_run_weights
+from tiny_runs import MODEL, RECALL, write_run
 
 from lstm_jax import cells, models
 from lstm_jax.compat import export, program
@@ -99,7 +99,7 @@ def test_features_and_bfloat16(tmp_path):
 
 def test_a_run_that_was_trained_unrolled(tmp_path):
     unrolled = MODEL | {"hidden": [4], "scan_unroll": 2}
-    run = Run(write_run_weights(tmp_path / "run", RECALL, unrolled))
+    run = Run(write_run(tmp_path / "run", RECALL, unrolled))
     weights_io.export_run(run, tmp_path / "p", what=("sequence",), platforms=("cpu",))
     model = models.make_model(vocab=run.task.vocab, outputs=run.task.outputs, **unrolled)
     loaded = Program.load(tmp_path / "p")

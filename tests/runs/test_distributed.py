@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_train import corpus, tiny  # noqa: F401  a fixture
+from tiny_text_training import corpus, tiny  # noqa: F401  a fixture
 
 from configs import base
 from lstm_jax import cli
@@ -33,8 +33,8 @@ from lstm_jax.training import loop
 from lstm_jax.runs import distributed
 from lstm_jax.support.errors import UserError
 from lstm_jax.runs.interrupts import Interrupted
-from lstm_jax.training.session import Trainee
-from test_train import tiny
+from lstm_jax.training.session import Session
+from tiny_text_training import tiny
 
 index, port, corpus, root = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 distributed.start("127.0.0.1:" + port, 2, index, timeout=120)
@@ -57,13 +57,13 @@ assert distributed.from_first({"loss": index + 0.1}) == {"loss": 0.1}
 
 loop.run(config, os.path.join(root, "whole"))
 
-advance = Trainee.advance
+advance = Session.advance
 def interrupting(self, *arguments):
     row = advance(self, *arguments)
     if index == 1 and self.step == 20:  # in this process alone, and after its last look for signals
         os.kill(os.getpid(), signal.SIGTERM)
     return row
-Trainee.advance = interrupting
+Session.advance = interrupting
 try:
     loop.run(config, os.path.join(root, "stopped"))
     raise SystemExit("it went on")
@@ -94,13 +94,13 @@ def two_processes(*commands: list[str]) -> list[subprocess.CompletedProcess]:
     return [subprocess.CompletedProcess(p.args, p.returncode, out, error) for p, out, error in done]
 
 
-def flags(corpus: str) -> list[str]:  # noqa: F811
+def flags(corpus: str) -> list[str]:
     """The worker's config as a command line, so that the launcher can go on with its run."""
     default, ours = (dict(flat_config(c.to_dict())) for c in (base.get_config(), tiny(corpus, **FIELDS)))
     return [f"--config.{name}={value}" for name, value in ours.items() if default[name] != value]
 
 
-def test_two_processes(corpus, tmp_path):  # noqa: F811
+def test_two_processes(corpus, tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER.replace("FIELDS", repr(FIELDS)))
     port = free_port()
@@ -143,7 +143,7 @@ def same_runs(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [0])
-def test_one_that_never_comes_gives_one_line(index, corpus, tmp_path):  # noqa: F811
+def test_one_that_never_comes_gives_one_line(index, corpus, tmp_path):
     command = ["experiments/memory.py", "--distributed", f"--coordinator=127.0.0.1:{free_port()}"]
     command += ["--processes=2", f"--process_id={index}", "--join_timeout=1", f"--workdir={tmp_path}"]
     (done,) = two_processes(command)

@@ -192,9 +192,7 @@ def test_without_tensorboard_it_is_neither_imported_nor_written(tmp_path):
         "with Recorder(sys.argv[1], tensorboard=False) as recorder: recorder.write(1, 'train', loss=1.0)\n"
         "assert 'tensorboardX' not in sys.modules"
     )
-    subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(__file__).parents[2]
-    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
     assert not (tmp_path / "tensorboard").exists()
 
 

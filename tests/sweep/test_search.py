@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_sweep_run import tiny
+from tiny_sweep import tiny
 
 from lstm_jax.runs.directory import RunPaths
 from lstm_jax.runs.interrupts import Interrupted

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_sweep_run import tiny
-from test_sweep_together import assert_equal_runs
+from tiny_sweep import assert_equal_runs, tiny
 
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import measure

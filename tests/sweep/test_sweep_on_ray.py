@@ -4,8 +4,7 @@ import os
 import signal
 
 import pytest
-from test_sweep_run import tiny
-from test_sweep_together import assert_equal_runs
+from tiny_sweep import assert_equal_runs, tiny
 
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import read_metrics

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from ml_collections import ConfigDict
+from tiny_sweep import BAD, DEFINITION, GOOD, sweep, tiny
 
-from configs.memory import base
 from lstm_jax.runs.directory import RunDirectory
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
@@ -25,31 +24,13 @@ from lstm_jax.support.errors import DirectoryInUse, UserError
 from lstm_jax.sweep import member as training
 from lstm_jax.sweep import run as running
 from lstm_jax.sweep import worker
-from lstm_jax.sweep.define import Sweep, expand
+from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.metric import figures_of
 from lstm_jax.sweep.plots import draw
 from lstm_jax.sweep.run import run
 from lstm_jax.sweep.summary import summarise
 from lstm_jax.sweep.table import table
-
-DEFINITION = {"grid": {"optim.learning_rate": [0.1, 1e30]}, "seeds": 2}
-GOOD = ["learning_rate=0.1,seed=1", "learning_rate=0.1,seed=2"]
-BAD = ["learning_rate=1e+30,seed=1", "learning_rate=1e+30,seed=2"]
-
-
-def tiny() -> ConfigDict:
-    """A run of a moment; a learning rate of 1e30 takes it to infinity at its second step."""
-    config = base.get_config("delayed_recall")
-    config.task.update(length=3, batch=4, epoch_steps=4, eval_batch=8, eval_steps=1)
-    config.model.update(hidden=(4,), embedding=4)
-    config.optim.update(name="sgd", clip=0.0)
-    config.train.update(epochs=2, steps_per_call=2)
-    return config
-
-
-def sweep() -> Sweep:
-    return expand(tiny(), DEFINITION)
 
 
 def stamps(directory: Path) -> dict[str, int]:
@@ -131,7 +112,7 @@ def test_an_interrupted_sweep_goes_on_and_leaves_finished_members_alone(whole, t
 def test_ctrl_c_stops_the_workers_and_each_saves(tmp_path):
     config = tmp_path / "long.py"
     config.write_text(
-        "from test_sweep_run import tiny\n"
+        "from tiny_sweep import tiny\n"
         "def get_config():\n"
         "    config = tiny()\n"
         "    config.train.epochs = 100_000\n"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sweep_run import sweep as diverging
-from test_sweep_run import tiny
-from test_train import corpus  # noqa: F401  a fixture
-from test_train import tiny as tiny_text
+from tiny_sweep import assert_equal_runs, tiny
+from tiny_sweep import sweep as diverging
+from tiny_text_training import corpus  # noqa: F401  a fixture
+from tiny_text_training import tiny as tiny_text
 
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
@@ -20,24 +20,6 @@ from lstm_jax.sweep.directory import SweepPaths, read_failure, status
 from lstm_jax.sweep.member import Job, train_members
 from lstm_jax.sweep.run import run
 from lstm_jax.training import loop, outcome, program
-
-CLOSE = dict(rel=1e-3, abs=1e-6)
-"""Sums of float32 in another order, whose differences grow over a few dozen steps of training."""
-
-
-def assert_equal_runs(one: Path, other: Path, sweep: Sweep) -> None:
-    """Every figure of every row and of the result, up to rounding; steps and what was solved exactly."""
-    for member in sweep.members:
-        a, b = (SweepPaths(directory).member(member.name) for directory in (one, other))
-        for row, like in zip(read_metrics(a), read_metrics(b), strict=True):
-            assert row.keys() == like.keys()
-            for name in row.keys() - {"tokens_per_second", "kind"}:
-                assert row[name] == pytest.approx(like[name], **CLOSE), (member.name, row["step"], name)
-        mine, theirs = read_result(a), read_result(b)
-        for split, figures in theirs["figures"]["static"].items():
-            assert mine["figures"]["static"][split] == pytest.approx(figures, **CLOSE), member.name
-        for name in ("best_step", "steps", "parameters", "solved_step"):
-            assert mine.get(name) == theirs.get(name), (member.name, name)
 
 
 def rich() -> Sweep:
@@ -63,7 +45,7 @@ def test_everything_that_may_differ_is_as_in_a_run_by_itself(tmp_path):
     assert_equal_runs(tmp_path / "vmap", tmp_path / "sequential", sweep)
 
 
-def test_a_text_with_all_that_training_has(corpus, tmp_path):  # noqa: F811
+def test_a_text_with_all_that_training_has(corpus, tmp_path):
     config = tiny_text(corpus, **{"train.epochs": 1, "task.window_jitter": 0.0})
     sweep = expand(config, {"grid": {"optim.learning_rate": [3.0, 1.0]}, "seeds": 1})
     for mode in ("sequential", "vmap"):
@@ -224,7 +206,7 @@ def test_solved_members_leave_early(tmp_path):
 
 MESH = """
 import jax
-from test_sweep_run import tiny
+from tiny_sweep import tiny
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.run import run
 

@@ -118,7 +118,7 @@ def test_every_task_goes_through_the_real_loop(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "raised"),
     [
         (lambda: tiny(**{"optim.scale_by_length": True}), r"optim\.scale_by_length needs windows of a text"),
         (lambda: tiny(**{"evaluate.lengths": (0,)}), r"task\.length=0 is not possible: it must be 1 or more"),
@@ -162,7 +162,7 @@ IMPOSSIBLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "told"), IMPOSSIBLE)
+@pytest.mark.parametrize(("name", "options", "raised"), IMPOSSIBLE)
 def test_impossible_options_are_told(name, options, raised):
     with pytest.raises(UserError, match=raised):
         make_task(name, **options, epochs=1, seed=0)

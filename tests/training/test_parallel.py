@@ -17,7 +17,7 @@ import numpy as np, jax
 from lstm_jax import tasks, models
 from lstm_jax.training import devices
 from lstm_jax.training import loop
-from test_train import tiny
+from tiny_text_training import tiny
 
 def steps(axis, number, corpus, **changes):
     config = tiny(corpus, **{"train.axis": axis, "task.batch": 8, **changes})
