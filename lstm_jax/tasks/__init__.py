@@ -14,6 +14,14 @@ from lstm_jax.tasks.a_n_b_n import a_n_b_n
 from lstm_jax.tasks.adding import adding, adding_1997, multiplication
 from lstm_jax.tasks.associative_recall import associative_recall
 from lstm_jax.tasks.base import Batch, Criterion, Metrics, Scores, Task, figure_names
+from lstm_jax.tasks.binary import binary_addition, binary_multiplication, compute_sqrt
+from lstm_jax.tasks.context_free import (
+    modular_arithmetic_brackets,
+    reverse_string,
+    solve_equation,
+    stack_manipulation,
+)
+from lstm_jax.tasks.context_sensitive import bucket_sort, duplicate_string, missing_duplicate, odds_first
 from lstm_jax.tasks.continual_reber import continual_reber
 from lstm_jax.tasks.copying import copying, selective_copying, variable_copying
 from lstm_jax.tasks.delayed_recall import delayed_recall
@@ -26,6 +34,8 @@ from lstm_jax.tasks.mqar import mqar
 from lstm_jax.tasks.parity import parity
 from lstm_jax.tasks.pixels import pixels
 from lstm_jax.tasks.questions import questions
+from lstm_jax.tasks.regular import cycle_navigation, even_pairs, modular_arithmetic
+from lstm_jax.tasks.state_tracking import state_tracking
 from lstm_jax.tasks.temporal_order import temporal_order
 from lstm_jax.tasks.text_classification import text_classification
 from lstm_jax.tasks.warped import warped
@@ -56,6 +66,21 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "long_lag_2c": long_lag_2c,
     "temporal_order": temporal_order,
     "parity": parity,
+    "even_pairs": even_pairs,
+    "cycle_navigation": cycle_navigation,
+    "modular_arithmetic": modular_arithmetic,
+    "stack_manipulation": stack_manipulation,
+    "reverse_string": reverse_string,
+    "modular_arithmetic_brackets": modular_arithmetic_brackets,
+    "solve_equation": solve_equation,
+    "duplicate_string": duplicate_string,
+    "missing_duplicate": missing_duplicate,
+    "odds_first": odds_first,
+    "bucket_sort": bucket_sort,
+    "binary_addition": binary_addition,
+    "binary_multiplication": binary_multiplication,
+    "compute_sqrt": compute_sqrt,
+    "state_tracking": state_tracking,
     "embedded_reber": embedded_reber,
     "associative_recall": associative_recall,
     "mqar": mqar,

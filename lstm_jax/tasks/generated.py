@@ -17,11 +17,11 @@ import numpy as np
 
 from lstm_jax.support import rng
 from lstm_jax.support.errors import UserError
-from lstm_jax.support.notation import Array, Key, Tree
+from lstm_jax.support.notation import Array, Tree
 from lstm_jax.tasks import scores
 from lstm_jax.tasks.base import Batch, Criterion, Scores, Task
 
-__all__ = ["Example", "Generator", "check", "check_real", "generated"]
+__all__ = ["Example", "Generator", "at_length", "check", "check_real", "draws_lengths", "generated"]
 
 
 class Example(NamedTuple):
@@ -44,7 +44,8 @@ class Generator(NamedTuple):
     """What a generated task is, apart from batches and seeds.
 
     Attributes:
-      draw: (key) -> Example; pure, static shapes, called under jit and vmap.
+      draw: (key) -> Example; pure, static shapes, called under jit and vmap; (key, n) -> Example where
+        there are `lengths`.
       steps: T of every sequence.
       outputs: O, classes or values of the head.
       chance: metric -> its value for the best predictor that ignores the input, in closed form; the metrics
@@ -55,9 +56,12 @@ class Generator(NamedTuple):
       vocab: V of token inputs, or None; input_dim: D of features, or None.
       scores: how predictions are scored.
       facts: further facts for the run's log and its record.
+      lengths: (least, most): every sequence has its own int32 length n, drawn evenly from these, both ends
+        included. They are data and no constants, so that one compiled program evaluates many lengths
+        (`at_length`). None: `draw` takes no length.
     """
 
-    draw: Callable[[Key], Example]
+    draw: Callable[..., Example]
     steps: int
     outputs: int
     chance: Mapping[str, float]
@@ -67,6 +71,24 @@ class Generator(NamedTuple):
     input_dim: int | None = None
     scores: Scores = scores.classes
     facts: Mapping[str, Any] = {}
+    lengths: tuple[int, int] | None = None
+
+
+def at_length(task: Task, length: int) -> Task:
+    """The same task where every sequence has this length; its compiled programs are those of `task`.
+
+    Chance and facts stay those of `task`.
+
+    Args:
+      task: a generated task that draws its lengths, see `draws_lengths`.
+      length: at most the one that `task` was made with: the steps of a sequence stay as they are.
+    """
+    return task._replace(data=task.data | {"lengths": jnp.full(2, length, jnp.int32)})
+
+
+def draws_lengths(task: Task) -> bool:
+    """Whether each sequence of the task has a length of its own, which `at_length` can set."""
+    return isinstance(task.data, dict) and "lengths" in task.data
 
 
 def check(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -154,7 +176,12 @@ def _task(
         key = rng.stream(jax.random.wrap_key_data(data["key"]), f"{name}/{split}", step)
 
         def row(index: Array) -> Example:
-            return made.draw(jax.random.fold_in(key, index))
+            own = jax.random.fold_in(key, index)
+            if made.lengths is None:
+                return made.draw(own)
+            end, own = jax.random.split(own)
+            least, most = data["lengths"]
+            return made.draw(own, jax.random.randint(end, (), least, most + 1, jnp.int32))
 
         rows = jax.vmap(row)(data[split]["row"])
         in_time = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rows._replace(length=None))
@@ -163,13 +190,14 @@ def _task(
     # The key is data and no constant of the program, so that runs of all seeds share one compile.
     data = {split: {"row": jnp.arange(rows, dtype=jnp.int32)} for split, rows in batch_sizes.items()}
     axes = {split: {"row": 0 if split == "train" else None} for split in batch_sizes}
+    spans = {} if made.lengths is None else {"lengths": jnp.asarray(made.lengths, jnp.int32)}
     return Task(
         name=name,
         vocab=made.vocab,
         input_dim=made.input_dim,
         outputs=made.outputs,
-        data=data | {"key": jax.random.key_data(jax.random.key(seed))},
-        batch_axes=axes | {"key": None},
+        data=data | {"key": jax.random.key_data(jax.random.key(seed))} | spans,
+        batch_axes=axes | {"key": None} | dict.fromkeys(spans),
         batch=batch_at,
         buckets=dict.fromkeys(batch_sizes, (made.steps,)),
         bucket=lambda data, split, step: jnp.zeros((), jnp.int32),

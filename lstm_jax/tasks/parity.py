@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.support.notation import Key
+from lstm_jax.support.notation import Array, Key
 from lstm_jax.tasks.base import Criterion
 from lstm_jax.tasks.generated import Example, Generator, check
 
@@ -33,10 +33,8 @@ def parity(*, length: int = 40, shortest: int = 1, running: bool = False) -> Gen
     check("length", length, 1)
     check("shortest", shortest, 1, length)
 
-    def draw(key: Key) -> Example:
-        bits, end = jax.random.split(key)
-        inputs = jax.random.randint(bits, (length,), 0, 2)
-        real = jax.random.randint(end, (), shortest, length + 1)
+    def draw(key: Key, real: Array) -> Example:
+        inputs = jax.random.randint(key, (length,), 0, 2)
         step = jnp.arange(length)
         asked = step < real if running else step == real - 1
         return Example(inputs, jnp.cumsum(inputs) % 2, asked.astype(jnp.float32), real)
@@ -50,4 +48,5 @@ def parity(*, length: int = 40, shortest: int = 1, running: bool = False) -> Gen
         chance={"nats": math.log(2), "accuracy": 0.5},
         solved=(Criterion("accuracy", 1.0, above=True),),
         bits=(shortest + length) / 2 + math.log2(kinds),
+        lengths=(shortest, length),
     )
