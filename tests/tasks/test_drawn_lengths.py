@@ -1,4 +1,4 @@
-"""Tasks that draw the length of each sequence: at the published lengths, and at one length by the same program."""
+"""Tasks that draw the length of each sequence: long ones, and one length by the same program."""
 
 import jax
 import numpy as np
