@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
+from lstm_jax.support.locations import locate_config
 
 __all__ = [
     "config_and_workdir",
@@ -143,9 +144,11 @@ def read_flags(argv: Sequence[str]) -> list[str]:
     try:
         # --config goes first, wherever it was typed: its fields must be known before their values come.
         first = [a for a in argv[1:] if a.lstrip("-").startswith("config=")]
-        argv = [argv[0], *first, *(a for a in argv[1:] if a not in first)]
+        rest = [a for a in argv[1:] if a not in first]
+        first = [f"{flag}={locate_config(path)}" for flag, _, path in (a.partition("=") for a in first)]
+        argv = [argv[0], *first, *rest]
         for default in _DEFAULT_CONFIG:
-            _define_config(default, argv)
+            _define_config(locate_config(default), argv)
         return flags.FLAGS(list(argv))[1:]
     except (flags.Error, OSError) as error:
         text = " ".join(str(error).replace("config_config", "").split())

@@ -1,5 +1,7 @@
 """Running a cell over time: one function, several backends that must agree."""
 
+import sys
+import types
 from typing import Any
 
 import jax
@@ -155,3 +157,13 @@ def _check(
         )
         if given != due or str(jax.tree.structure(given)) != str(jax.tree.structure(due)):
             raise UserError(f"the carry of cell {cell.name!r} must be {due}, not {given}")
+
+
+class _CallableModule(types.ModuleType):
+    """The package as a function, so that `lstm_jax.unroll(cell, params, xs)` is what the front door says."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Unrolled:
+        return unroll(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
