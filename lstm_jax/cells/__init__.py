@@ -30,6 +30,9 @@ from lstm_jax.cells.projected_lstm import projected_lstm
 from lstm_jax.cells.scrn import scrn
 from lstm_jax.cells.slstm import slstm
 from lstm_jax.cells.spec import parse_options
+from lstm_jax.cells.stack_lstm import stack_lstm
+from lstm_jax.cells.stack_rnn import stack_rnn
+from lstm_jax.cells.tape_rnn import tape_rnn
 from lstm_jax.cells.ur_lstm import ur_lstm
 from lstm_jax.cells.weight_drop import weight_drop
 from lstm_jax.cells.zoneout import zoneout
@@ -69,6 +72,9 @@ __all__ = [
     "register",
     "scrn",
     "slstm",
+    "stack_lstm",
+    "stack_rnn",
+    "tape_rnn",
     "ur_lstm",
     "weight_drop",
     "zoneout",
@@ -98,11 +104,15 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "plastic": plastic,
     "plastic_lstm": plastic_lstm,
     "attention_lstm": attention_lstm,
+    "stack_rnn": stack_rnn,
+    "stack_lstm": stack_lstm,
+    "tape_rnn": tape_rnn,
 }
 """Cell factories by name: (hidden, *, options) -> Cell. Their options are the config section `model.cell`."""
 
 NO_FORGET_BIAS = {
     *("gru", "elman", "lstm_1997", "irnn", "multi_timescale", "min_gru", "scrn", "fast_weights", "plastic"),
+    *("stack_rnn", "tape_rnn"),
 }
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 
