@@ -1,6 +1,7 @@
 """What `import lstm_jax` offers, and the console script, also from a wheel without the clone."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -96,3 +97,10 @@ def test_a_wheel_trains_without_the_clone(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "result.json").is_file() and "static perplexity" in done.stdout
+
+
+def test_the_ten_lines_of_the_readme_run():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    done = python("-c", block)
+    assert done.returncode == 0 and done.stdout.startswith("(100, 8, 256)"), done.stderr
