@@ -11,7 +11,7 @@ from lstm_jax.cells.base import Carry, Cell
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Key, Params
 from lstm_jax.support.registry import check_name, lookup
-from lstm_jax.unroll import associative, cudnn, loop, scan
+from lstm_jax.unroll import associative, cudnn, fused, loop, scan
 from lstm_jax.unroll.base import Backend, Unrolled
 
 __all__ = ["BACKENDS", "Backend", "Unrolled", "choose", "platform_name", "unroll"]
@@ -20,6 +20,7 @@ BACKENDS: dict[str, Backend] = {
     "scan": Backend(scan.run, scan.supports),
     "loop": Backend(loop.run, loop.supports),
     "cudnn": Backend(cudnn.run, cudnn.supports),
+    "fused": Backend(fused.run, fused.supports),
     "associative": Backend(associative.run, associative.supports),
 }
 """What can run a cell over time, by name."""

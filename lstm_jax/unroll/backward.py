@@ -23,7 +23,7 @@ from lstm_jax.unroll.base import where
 from lstm_jax.unroll.closures import explicit
 from lstm_jax.unroll.smooth import halve
 
-__all__ = ["scan_with_backward"]
+__all__ = ["is_costly", "scan_with_backward"]
 
 _COSTLY = (
     {"tanh", "logistic", "exp", "exp2", "expm1", "log", "log1p", "pow", "sqrt", "rsqrt", "cbrt", "div", "rem"}
@@ -33,7 +33,8 @@ _COSTLY = (
 """Primitives whose results are kept for the backward; those of all others are computed anew."""
 
 
-def _is_costly(primitive: Any, *_: Any, **__: Any) -> bool:
+def is_costly(primitive: Any, *_: Any, **__: Any) -> bool:
+    """The checkpoint policy of the backward: what is kept."""
     return primitive.name in _COSTLY
 
 
@@ -88,7 +89,7 @@ def scan_with_backward(
             out = halve(update(now, c.join(c_now, c.rest), z.join(z_now, z.rest), r))
             return out.smooth, out.rest
 
-        keeping = jax.checkpoint(smooth_update, policy=_is_costly, prevent_cse=False)
+        keeping = jax.checkpoint(smooth_update, policy=is_costly, prevent_cse=False)
         read = _take(w.smooth, update_reads)
         smooth, transpose, rest = jax.vjp(keeping, read, c.smooth, z.smooth, r, has_aux=True)
         leaves, structure = jax.tree.flatten(transpose)

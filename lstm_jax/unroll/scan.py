@@ -10,7 +10,7 @@ from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.unroll.backward import scan_with_backward
 from lstm_jax.unroll.base import Unrolled, where
 
-__all__ = ["run", "supports"]
+__all__ = ["freezing", "run", "supports"]
 
 
 def supports(cell: Cell, **wanted: Any) -> str | None:
@@ -40,7 +40,7 @@ def run(
     params, zs = cell.prepare(params, xs, key)
     if lengths is not None:
         ended = jnp.arange(steps)[:, None] >= lengths
-        cell, zs = _freezing(cell), (zs, ended)
+        cell, zs = freezing(cell), (zs, ended)
         resets = None if resets is None else resets & ~ended
     one_window = scan_with_backward if cell.linear else _plain_scan
 
@@ -55,7 +55,7 @@ def run(
     return Unrolled(carry, cell.finish(params, ys), trace)
 
 
-def _freezing(cell: Cell) -> Cell:
+def freezing(cell: Cell) -> Cell:
     """The cell over inputs (z, ended): where `ended` [B], its carry stays and its outputs are zero.
 
     Written into `update`, so that every derivative of the scan knows of it without a word of its own.

@@ -1,0 +1,213 @@
+// A persistent recurrent kernel: every block keeps its slice of the recurrent weight on the chip for all steps.
+//
+// lstm_jax/unroll/persistent.py writes the constants, the arguments and the cell's own arithmetic in front of and
+// into this text (the places marked @...@). A block owns U units with all their gates. A step is: wait until every
+// block has published its part of the source (h, or in the backward dr), multiply it by the block's slice with
+// tensor cores (the warps share out K), add up the warps' partial sums, do the cell's arithmetic, publish.
+//
+// The product is D[m, n] += W[m, k] X[k, n] with m the block's columns, n the sequences. The order of k within 64
+// bytes is free as long as W and X agree, so that a lane reads 16 bytes of X in one piece: lane 4 g + q holds the
+// words 4 q .. 4 q + 3 of sequence g, which are the operands of two mma.
+
+struct __align__(16) Quad { u32 w[4]; };
+
+#define THREADS (NW * 32)
+#define ROWS (MT * 16)       // columns of the block's slice, padded to whole tiles
+#define STRIDE (NB8 * 8 + 1) // of partial sums, odd: no bank conflicts
+#define QUAD (HALF ? 8 : 4)   // elements in 16 bytes
+#define CHUNK (4 * QUAD)     // k in 64 bytes
+#define CHUNKS ((K + CHUNK - 1) / CHUNK)
+#define KP (CHUNKS * CHUNK)
+#define PADDING (KP - K > 0 ? KP - K : 1)
+#define KC ((CHUNKS + NW - 1) / NW) // chunks of a warp
+#define KS (KC - KR > 0 ? KC - KR : 0) // of those, kept in shared memory; the first KR are kept in registers
+#define EPT ((B * U + THREADS - 1) / THREADS) // units of sequences a thread has
+#define GROUP (KC < 2 ? KC : 2) // chunks of X in flight
+
+DEVICE float round_bf16(float x) { return widen(narrow(x)); }
+DEVICE float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
+DEVICE float sign_of(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
+DEVICE float get(const float *p, long i) { return p[i]; }
+DEVICE float get(const u16 *p, long i) { return widen(p[i]); }
+DEVICE float get(const u8 *p, long i) { return p[i] ? 1.0f : 0.0f; }
+DEVICE float get(const int *p, long i) { return (float)p[i]; }
+DEVICE void put(float *p, long i, float x) { p[i] = x; }
+DEVICE void put(u16 *p, long i, float x) { p[i] = narrow(x); }
+
+// The word of W that holds row m, from k on; zero outside.
+DEVICE u32 weight_word(const ELEMENT *w, int unit0, int m, int k) {
+#if BACKWARD
+  int unit = unit0 + m;
+  bool live = m < U && unit < H;
+  long row = (long)unit * K;
+  long step = 1;
+#else
+  int unit = unit0 + m % U;
+  bool live = m < U * R && unit < H;
+  long row = (long)(m / U) * H + unit;
+  long step = (long)R * H;
+#endif
+#if HALF
+  u32 low = live && k < K ? w[row + k * step] : 0;
+  u32 high = live && k + 1 < K ? w[row + (k + 1) * step] : 0;
+  return low | high << 16;
+#else
+  return live && k < K ? bits(w[row + k * step]) : 0;
+#endif
+}
+
+DEVICE Quad weight_quad(const ELEMENT *w, int unit0, int chunk, int m, int s, int lane) {
+  int g = lane >> 2, q = lane & 3, word = QUAD / 4;
+  int k = chunk * CHUNK + q * QUAD + 2 * s * word;
+  Quad a;
+  a.w[0] = weight_word(w, unit0, m * 16 + g, k);
+  a.w[1] = weight_word(w, unit0, m * 16 + g + 8, k);
+  a.w[2] = weight_word(w, unit0, m * 16 + g, k + word);
+  a.w[3] = weight_word(w, unit0, m * 16 + g + 8, k + word);
+  return a;
+}
+
+DEVICE void multiply_tile(float *acc, const Quad &a, u32 b0, u32 b1) {
+#if HALF
+  mma(acc, a.w, b0, b1);
+#else
+  // Float32 as two tf32 each: what the rounding of one product loses, two more bring back.
+  u32 high[4], low[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    high[i] = a.w[i] & 0xffffe000u;
+    low[i] = bits(number(a.w[i]) - number(high[i]));
+  }
+  u32 h0 = b0 & 0xffffe000u, h1 = b1 & 0xffffe000u;
+  u32 l0 = bits(number(b0) - number(h0)), l1 = bits(number(b1) - number(h1));
+  mma(acc, low, h0, h1);
+  mma(acc, high, l0, l1);
+  mma(acc, high, h0, h1);
+#endif
+}
+
+struct Slice {
+  Quad own[KR > 0 ? KR : 1][MT][2];
+};
+
+DEVICE void load_slice(Slice &slice, Quad *shared, const ELEMENT *w, int unit0, int warp, int lane) {
+#pragma unroll
+  for (int kc = 0; kc < KC; kc++)
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+      for (int s = 0; s < 2; s++) {
+        Quad a = weight_quad(w, unit0, warp + kc * NW, m, s, lane);
+        if (kc < KR)
+          slice.own[kc < KR ? kc : 0][m][s] = a;
+        else
+          shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane] = a;
+      }
+}
+
+// The warp's share of the product with x [B, KP], into partial[ROWS][STRIDE].
+DEVICE void multiply(const Slice &slice, const Quad *shared, const ELEMENT *x, float *partial, int warp, int lane) {
+  int g = lane >> 2, q = lane & 3;
+  float acc[MT][NB8][4];
+#pragma unroll
+  for (int m = 0; m < MT; m++)
+#pragma unroll
+    for (int n = 0; n < NB8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) acc[m][n][i] = 0.0f;
+#pragma unroll
+  for (int first = 0; first < KC; first += GROUP) {
+    Quad v[GROUP][NB8];
+#pragma unroll
+    for (int kc = first; kc < first + GROUP; kc++)
+#pragma unroll
+      for (int n = 0; n < NB8; n++) {
+        int chunk = warp + kc * NW, b = n * 8 + g;
+        Quad none = {{0, 0, 0, 0}};
+        v[kc - first][n] = kc < KC && chunk < CHUNKS && b < B ? load_fresh(x + (long)b * KP + chunk * CHUNK + q * QUAD) : none;
+      }
+#pragma unroll
+    for (int kc = first; kc < first + GROUP; kc++) {
+      if (kc >= KC) break;
+#pragma unroll
+      for (int s = 0; s < 2; s++)
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+          Quad a;
+          if (kc < KR)
+            a = slice.own[kc < KR ? kc : 0][m][s];
+          else
+            a = shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane];
+#pragma unroll
+          for (int n = 0; n < NB8; n++)
+            multiply_tile(acc[m][n], a, v[kc - first][n].w[2 * s], v[kc - first][n].w[2 * s + 1]);
+        }
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < MT; m++)
+#pragma unroll
+    for (int n = 0; n < NB8; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        partial[(m * 16 + g + (i >> 1) * 8) * STRIDE + n * 8 + 2 * q + (i & 1)] = acc[m][n][i];
+}
+
+DEVICE float summed(const float *partials, int m, int b) {
+  float sum = 0.0f;
+#pragma unroll
+  for (int warp = 0; warp < NW; warp++) sum += partials[(warp * ROWS + m) * STRIDE + b];
+  return sum;
+}
+
+// After the block's writes: flags[block] = value, for every other block to see. Flags only grow.
+DEVICE void publish(int *flags, int block, int tid, int value) {
+  synchronize();
+  if (tid == 0) store_release(flags + block, value);
+}
+
+// Waits until all flags have reached value. True where they do not within LIMIT clocks, or another block gave up:
+// the caller must then stop. flags[BLOCKS] says so to everyone, the host too.
+DEVICE bool wait(int *flags, int tid, int value, int *dead) {
+  for (int other = tid; other < BLOCKS; other += THREADS) {
+    long long start = clock_now();
+    for (int polls = 0; load_acquire(flags + other) < value; polls++) {
+      if (polls % 256 == 255 && (clock_now() - start > LIMIT || load_acquire(flags + BLOCKS) != 0)) {
+        store_release(flags + BLOCKS, 1);
+        *dead = 1;
+        break;
+      }
+    }
+  }
+  synchronize();
+  return *dead != 0;
+}
+
+#define FOR_EACH_UNIT                                                                                              \
+  _Pragma("unroll") for (int i = 0; i < EPT; i++) {                                                                \
+    int e = tid + i * THREADS, b = e / U, j = e % U, unit = unit0 + j;                                             \
+    bool live = e < B * U && unit < H;                                                                             \
+    if (!live) continue;
+#define END_EACH }
+#define AT(n, i, t) ((((long)(t) * B + b) * (n) + (i)) * H + unit) // of an array [T, B, n, H]
+
+@FUNCTION@
+
+KERNEL @NAME@(@ARGUMENTS@) {
+  SHARED_MEMORY(memory);
+  float *partials = (float *)memory;
+  int *dead = (int *)(partials + NW * ROWS * STRIDE);
+  Quad *slice_rest = (Quad *)(memory + ((NW * ROWS * STRIDE + 1) * 4 + 15) / 16 * 16);
+  int tid = thread_index(), block = block_index(), warp = tid >> 5, lane = tid & 31, unit0 = block * U;
+  if (tid == 0) *dead = 0;
+  Slice slice;
+  load_slice(slice, slice_rest, w, unit0, warp, lane);
+  if (block == 0) // columns of the source past K: zero times W's zero must not be zero times NaN
+    for (int i = tid; i < 2 * B * (KP - K); i += THREADS)
+      put(source, (long)(i / PADDING) * KP + K + i % PADDING, 0.0f);
+  float wt[EPT][NWT > 0 ? NWT : 1], state[EPT][NC];
+  FOR_EACH_UNIT
+    for (int n = 0; n < NWT; n++) wt[i][n] = weights[(long)n * H + unit];
+  END_EACH
+@BODY@
+}
