@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
-__all__ = ["RATE", "SHAPES", "VOCAB", "WINDOWS", "Shape"]
+__all__ = ["MATMUL_PRECISION", "RATE", "SHAPES", "VOCAB", "WINDOWS", "Shape"]
 
 VOCAB = 10_000  # V, that of the Penn Treebank
 WINDOWS = 32  # different windows of random tokens, read over and over
+MATMUL_PRECISION = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "tensorfloat32"}
+"""What each precision asks of JAX's float32 products."""
 RATE = 1.0  # learning rate of the loss summed over T, with the gradient clipped to norm 5
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contestants import CONTESTANTS
-from shapes import SHAPES
+from shapes import MATMUL_PRECISION, SHAPES
 
 HERE = Path(__file__).resolve().parent
 OURS = "lstm_jax"
@@ -137,7 +137,9 @@ def main() -> None:
     parser.add_argument("--peers", type=names_in(peers), default=peers, help=f"of {', '.join(peers)}")
     parser.add_argument("--steps", type=int, help="training steps of a round; default by shape")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--precision", choices=("float32", "tf32"), default="tf32", help="matmuls on a GPU")
+    parser.add_argument(
+        "--precision", choices=tuple(MATMUL_PRECISION), default="tf32", help="matmuls on a GPU"
+    )
     parser.add_argument("--json", type=Path, help="write everything here too")
     arguments = parser.parse_args()
 

@@ -9,6 +9,7 @@ __all__ = ["CONTESTANTS"]
 
 CONTESTANTS = {
     "lstm_jax": "contestants.ours",
+    "lstm_jax-scan": "contestants.ours_scan",
     "flax": "contestants.flax_linen",
     "flax-loop": "contestants.flax_loop",
     "torch": "contestants.pytorch",

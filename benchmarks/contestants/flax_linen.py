@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from shapes import RATE, VOCAB, WINDOWS, Shape
+from shapes import MATMUL_PRECISION, RATE, VOCAB, WINDOWS, Shape
 
 __all__ = ["build", "make_step", "windows"]
 
@@ -17,22 +17,23 @@ class LanguageModel(nn.Module):
     """Embedding, stacked linen RNNs, head."""
 
     shape: Shape
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, tokens, carries):
         """Tokens [T, B] -> logits [T, B, V], carries."""
         init = nn.initializers.uniform(0.2)
-        embed = nn.Embed(VOCAB, self.shape.embedding, embedding_init=init)
+        embed = nn.Embed(VOCAB, self.shape.embedding, embedding_init=init, dtype=self.dtype)
         x = embed(tokens)
         after = []
         for width, carry in zip(self.shape.hidden, carries, strict=True):
-            rnn = nn.RNN(nn.OptimizedLSTMCell(width), time_major=True, return_carry=True)
+            rnn = nn.RNN(nn.OptimizedLSTMCell(width, dtype=self.dtype), time_major=True, return_carry=True)
             carry, x = rnn(x, initial_carry=carry)
             after.append(carry)
         if self.shape.tied:
             bias = self.param("bias", nn.initializers.zeros, (VOCAB,))
             return embed.attend(x) + bias, tuple(after)
-        return nn.Dense(VOCAB)(x), tuple(after)
+        return nn.Dense(VOCAB, dtype=self.dtype)(x), tuple(after)
 
 
 def windows(shape: Shape) -> np.ndarray:
@@ -43,10 +44,8 @@ def windows(shape: Shape) -> np.ndarray:
 
 def make_step(shape: Shape, precision: str) -> tuple[Callable[[Any, jax.Array], tuple[Any, jax.Array]], Any]:
     """((params, opt_state, carries), window [T + 1, B]) -> (the same, loss); and the first of it."""
-    jax.config.update(
-        "jax_default_matmul_precision", {"float32": "highest", "tf32": "tensorfloat32"}[precision]
-    )
-    model = LanguageModel(shape)
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[precision])
+    model = LanguageModel(shape, jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
     optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.sgd(RATE))
     # h and c apart: one shared zeros array cannot be donated twice.
     carries = tuple(
@@ -56,7 +55,7 @@ def make_step(shape: Shape, precision: str) -> tuple[Callable[[Any, jax.Array], 
 
     def loss(params, carries, window):
         logits, carries = model.apply(params, window[:-1], carries)
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits, window[1:])
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), window[1:])
         return nats.sum() / shape.batch, carries
 
     def step(state, window):

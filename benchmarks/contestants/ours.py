@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from shapes import RATE, VOCAB, WINDOWS, Shape
+from shapes import MATMUL_PRECISION, RATE, VOCAB, WINDOWS, Shape
 
 from lstm_jax import models
 from lstm_jax.models.loss import cross_entropy
@@ -47,11 +47,9 @@ def random_tokens(shape: Shape) -> Task:
     )
 
 
-def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
+def build(shape: Shape, precision: str, backend: str = "auto") -> tuple[Callable[[int], float], str]:
     """See `contestants`."""
-    jax.config.update(
-        "jax_default_matmul_precision", {"float32": "highest", "tf32": "tensorfloat32"}[precision]
-    )
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[precision])
     task = random_tokens(shape)
     model = models.recurrent(
         vocab=VOCAB,
@@ -60,6 +58,8 @@ def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
         embedding=shape.embedding,
         tied=shape.tied,
         cell={"name": "lstm", "init": "uniform(0.1)"},
+        dtype="bfloat16" if precision == "bfloat16" else "float32",
+        backend=backend,
     )
     params = model.init(jax.random.key(0))
     optimizer = optim.build(params, name="sgd", learning_rate=RATE, clip=5.0)

@@ -27,10 +27,15 @@ class LanguageModel(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -0.1, 0.1)
 
-    def carries(self, batch: int, device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def carries(
+        self, batch: int, device: torch.device, dtype: torch.dtype
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Zeros (h, c), [L, B, H] for each nn.LSTM."""
         return [
-            tuple(torch.zeros(lstm.num_layers, batch, lstm.hidden_size, device=device) for _ in range(2))
+            tuple(
+                torch.zeros(lstm.num_layers, batch, lstm.hidden_size, device=device, dtype=dtype)
+                for _ in range(2)
+            )
             for lstm in self.lstms
         ]
 
@@ -48,17 +53,20 @@ def build(shape: Shape, precision: str) -> tuple[Callable[[int], float], str]:
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    model = LanguageModel(shape).to(device)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    model = LanguageModel(shape).to(device, dtype)
     weights = list(model.parameters())
     optimizer = torch.optim.SGD(weights, lr=RATE)
     data = torch.randint(0, VOCAB, (WINDOWS, shape.window + 1, shape.batch), device=device)
     window = data[0].clone()
-    carries = model.carries(shape.batch, device)
+    carries = model.carries(shape.batch, device, dtype)
 
     def step() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         logits, after = model(window[:-1], carries)
-        nats = nn.functional.cross_entropy(logits.view(-1, VOCAB), window[1:].reshape(-1), reduction="sum")
+        nats = nn.functional.cross_entropy(
+            logits.view(-1, VOCAB).float(), window[1:].reshape(-1), reduction="sum"
+        )
         value = nats / shape.batch
         value.backward()
         nn.utils.clip_grad_norm_(weights, 5.0)
