@@ -62,7 +62,12 @@ static void synchronize() { meet(&arrived[block_index()], &generation[block_inde
 static long long clock_now() { return ticks; }
 static void store_release(int *p, int value) { *p = value; }
 static int load_acquire(const int *p) { yield(); return *(volatile const int *)p; }
-template <typename Q = Quad, typename P> static Q load_fresh(const P *p) { Q v; memcpy(&v, p, 16); return v; }
+static u32 not_hoisted(u32 x) { return x; }
+template <typename Q, typename P> static void copy_async(Q *to, const P *from, bool live) {
+  if (live) memcpy(to, from, 16); else memset(to, 0, 16);
+}
+static void copies_committed() {}
+static void copies_awaited(int) {}
 #define SHARED_MEMORY(name) char *name = block_memory + (long)block_index() * SHARED_BYTES
 // D[m, n] += A[m, k] B[k, n], by the layouts of PTX: lane 4 g + q.
 static void mma(float *d, const u32 *a, u32 b0, u32 b1) {

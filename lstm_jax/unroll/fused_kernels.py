@@ -167,21 +167,23 @@ def forward_kernel(shapes: Shapes, programs: Programs, *, keep: bool) -> Kernel:
       }}
       return;
     }}
-    multiply(slice, slice_rest, source + (long)(t & 1) * B * KP, partials + warp * ROWS * STRIDE, warp, lane);
-    synchronize();
+    PRODUCT(t & 1)
+    float after[EPT][NC], own_now[EPT][NO];
     FOR_EACH_UNIT
-      float r[R], after[NC], own_now[NO];
+      float r[R];
       _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(partials, n * U + j, b);
-      step_forward(wt[i], state[i], z[i], r, after, own_now);
-      {" ".join(f"put(after{n}, AT(1, 0, t), after[{n}]);" for n in each)}
-      {" ".join(f"put(own, AT(NO, {n}, t), own_now[{n}]);" for n in range(programs.own if keep else 0))}
-      _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[n];
+      step_forward(wt[i], state[i], z[i], r, after[i], own_now[i]);
+      _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[i][n];
       if (t + 1 < T) {{
         {reset.format(t="t + 1", then=restart)}
         put(source, ((long)((t + 1) & 1) * B + b) * KP + unit, state[i][SOURCE]);
       }}
     END_EACH
     if (t + 1 < T) publish(flags, block, tid, t + 2);
+    FOR_EACH_UNIT // what nobody waits for
+      {" ".join(f"put(after{n}, AT(1, 0, t), after[i][{n}]);" for n in each)}
+      {" ".join(f"put(own, AT(NO, {n}, t), own_now[i][{n}]);" for n in range(programs.own if keep else 0))}
+    END_EACH
   }}"""
     function = (
         "DEVICE void step_forward(const float *wt, const float *state, const float *z, const float *r, "
@@ -268,24 +270,29 @@ def backward_kernel(shapes: Shapes, programs: Programs, used: tuple[bool, ...]) 
           {" ".join(last)}
         END_EACH
         return;
-      }} multiply(slice, slice_rest, source + (long)((s - 1) & 1) * B * KP, partials + warp * ROWS * STRIDE,
-      warp, lane); synchronize(); FOR_EACH_UNIT
+      }}
+      PRODUCT((s - 1) & 1)
+      FOR_EACH_UNIT
         direct[i][SOURCE] += summed(partials, j, b);
         {back_to_start if shapes.resets else ""}
       END_EACH
     }}
     if (s == T) break;
+    float dz_now[EPT][NZ], dr_now[EPT][R];
     FOR_EACH_UNIT
-      float dw[NWT > 0 ? NWT : 1], dc[NC], dz[NZ], dr[R];
+      float dw[NWT > 0 ? NWT : 1], dc[NC], *dz = dz_now[i], *dr = dr_now[i];
       _Pragma("unroll") for (int n = 0; n < NC; n++) g[i][n] += direct[i][n];
       step_backward(wt[i], state[i], z[i], own_now[i], g[i], dw, dc, dz, dr);
-      {" ".join(writes)}
       _Pragma("unroll") for (int n = 0; n < NC; n++) direct[i][n] = dc[n];
       for (int n = 0; n < NWT; n++) d_wt[i][n] += dw[n];
       _Pragma("unroll") for (int n = 0; n < R; n++)
         put(source, ((long)(s & 1) * B + b) * KP + (long)n * H + unit, dr[n]);
     END_EACH
     publish(flags, block, tid, s + 1);
+    FOR_EACH_UNIT // what nobody waits for
+      const float *dz = dz_now[i], *dr = dr_now[i];
+      {" ".join(writes)}
+    END_EACH
   }}
   FOR_EACH_UNIT
     {" ".join(last)}

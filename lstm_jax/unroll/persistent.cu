@@ -22,7 +22,6 @@ struct __align__(16) Quad { u32 w[4]; };
 #define KC ((CHUNKS + NW - 1) / NW) // chunks of a warp
 #define KS (KC - KR > 0 ? KC - KR : 0) // of those, kept in shared memory; the first KR are kept in registers
 #define EPT ((B * U + THREADS - 1) / THREADS) // units of sequences a thread has
-#define GROUP (KC < 2 ? KC : 2) // chunks of X in flight
 
 DEVICE float round_bf16(float x) { return widen(narrow(x)); }
 DEVICE float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
@@ -75,8 +74,9 @@ DEVICE void multiply_tile(float *acc, const Quad &a, u32 b0, u32 b1) {
   u32 high[4], low[4];
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    high[i] = a.w[i] & 0xffffe000u;
-    low[i] = bits(number(a.w[i]) - number(high[i]));
+    u32 whole = not_hoisted(a.w[i]); // or the halves of all the slice would fill the registers
+    high[i] = whole & 0xffffe000u;
+    low[i] = bits(number(whole) - number(high[i]));
   }
   u32 h0 = b0 & 0xffffe000u, h1 = b1 & 0xffffe000u;
   u32 l0 = bits(number(b0) - number(h0)), l1 = bits(number(b1) - number(h1));
@@ -105,10 +105,26 @@ DEVICE void load_slice(Slice &slice, Quad *shared, const ELEMENT *w, int unit0, 
       }
 }
 
+// Asks for chunk kc of x [B, KP]: 16 bytes for each lane and 8 sequences, into slots that are the lane's own.
+DEVICE void fetch(Quad *ring, const ELEMENT *x, int kc, int warp, int lane) {
+  int g = lane >> 2, q = lane & 3, chunk = warp + kc * NW;
+#pragma unroll
+  for (int n = 0; n < NB8; n++) {
+    int b = n * 8 + g;
+    bool live = chunk < CHUNKS && b < B;
+    copy_async(&ring[((kc % RING * NW + warp) * NB8 + n) * 32 + lane],
+               x + (live ? (long)b * KP + chunk * CHUNK + q * QUAD : 0), live);
+  }
+  copies_committed();
+}
+
 // The warp's share of the product with x [B, KP], into partial[ROWS][STRIDE].
-DEVICE void multiply(const Slice &slice, const Quad *shared, const ELEMENT *x, float *partial, int warp, int lane) {
+DEVICE void multiply(const Slice &slice, const Quad *shared, Quad *ring, const ELEMENT *x, float *partial, int warp,
+                     int lane) {
   int g = lane >> 2, q = lane & 3;
   float acc[MT][NB8][4];
+#pragma unroll
+  for (int kc = 0; kc < RING; kc++) fetch(ring, x, kc, warp, lane);
 #pragma unroll
   for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -116,33 +132,24 @@ DEVICE void multiply(const Slice &slice, const Quad *shared, const ELEMENT *x, f
 #pragma unroll
       for (int i = 0; i < 4; i++) acc[m][n][i] = 0.0f;
 #pragma unroll
-  for (int first = 0; first < KC; first += GROUP) {
-    Quad v[GROUP][NB8];
+  for (int kc = 0; kc < KC; kc++) {
+    copies_awaited(KC - 1 - kc < RING - 1 ? KC - 1 - kc : RING - 1);
+    Quad v[NB8];
 #pragma unroll
-    for (int kc = first; kc < first + GROUP; kc++)
+    for (int n = 0; n < NB8; n++) v[n] = ring[((kc % RING * NW + warp) * NB8 + n) * 32 + lane];
 #pragma unroll
-      for (int n = 0; n < NB8; n++) {
-        int chunk = warp + kc * NW, b = n * 8 + g;
-        Quad none = {{0, 0, 0, 0}};
-        v[kc - first][n] = kc < KC && chunk < CHUNKS && b < B ? load_fresh(x + (long)b * KP + chunk * CHUNK + q * QUAD) : none;
+    for (int s = 0; s < 2; s++)
+#pragma unroll
+      for (int m = 0; m < MT; m++) {
+        Quad a;
+        if (kc < KR)
+          a = slice.own[kc < KR ? kc : 0][m][s];
+        else
+          a = shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane];
+#pragma unroll
+        for (int n = 0; n < NB8; n++) multiply_tile(acc[m][n], a, v[n].w[2 * s], v[n].w[2 * s + 1]);
       }
-#pragma unroll
-    for (int kc = first; kc < first + GROUP; kc++) {
-      if (kc >= KC) break;
-#pragma unroll
-      for (int s = 0; s < 2; s++)
-#pragma unroll
-        for (int m = 0; m < MT; m++) {
-          Quad a;
-          if (kc < KR)
-            a = slice.own[kc < KR ? kc : 0][m][s];
-          else
-            a = shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane];
-#pragma unroll
-          for (int n = 0; n < NB8; n++)
-            multiply_tile(acc[m][n], a, v[kc - first][n].w[2 * s], v[kc - first][n].w[2 * s + 1]);
-        }
-    }
+    if (kc + RING < KC) fetch(ring, x, kc + RING, warp, lane);
   }
 #pragma unroll
   for (int m = 0; m < MT; m++)
@@ -189,6 +196,9 @@ DEVICE bool wait(int *flags, int tid, int value, int *dead) {
     bool live = e < B * U && unit < H;                                                                             \
     if (!live) continue;
 #define END_EACH }
+#define PRODUCT(parity)                                                                                            \
+  multiply(slice, slice_rest, ring, source + (long)(parity) * B * KP, partials + warp * ROWS * STRIDE, warp, lane); \
+  synchronize();
 #define AT(n, i, t) ((((long)(t) * B + b) * (n) + (i)) * H + unit) // of an array [T, B, n, H]
 
 @FUNCTION@
@@ -197,7 +207,8 @@ KERNEL @NAME@(@ARGUMENTS@) {
   SHARED_MEMORY(memory);
   float *partials = (float *)memory;
   int *dead = (int *)(partials + NW * ROWS * STRIDE);
-  Quad *slice_rest = (Quad *)(memory + ((NW * ROWS * STRIDE + 1) * 4 + 15) / 16 * 16);
+  Quad *ring = (Quad *)(memory + ((NW * ROWS * STRIDE + 1) * 4 + 15) / 16 * 16);
+  Quad *slice_rest = ring + RING * NW * NB8 * 32;
   int tid = thread_index(), block = block_index(), warp = tid >> 5, lane = tid & 31, unit0 = block * U;
   if (tid == 0) *dead = 0;
   Slice slice;

@@ -43,6 +43,8 @@ SHARED = 227 * 1024
 """Bytes of shared memory that a block may have there."""
 WARPS = 8
 """Warps in a block: 255 registers a thread, so that most of the slice can be in registers."""
+RING = 12
+"""Chunks of the source that a warp has on their way at most."""
 LIMIT = 2_000_000_000
 """Clocks after which a wait gives up, about a second: the outputs are then NaN, and the GPU does not hang."""
 
@@ -61,6 +63,7 @@ class Plan(NamedTuple):
     tiles: int
     batch_tiles: int
     in_registers: int
+    ring: int
     shared_bytes: int
 
 
@@ -129,12 +132,13 @@ def plan(
     per_thread = -(-(batch * units) // (warps * 32))
     chunks = -(-depth * itemsize // 64)
     of_a_warp = -(-chunks // warps)
-    group = min(of_a_warp, 2)
-    busy = 64 + 4 * tiles * batch_tiles + 4 * group * batch_tiles + per_thread * state
+    busy = 72 + 4 * tiles * batch_tiles + 4 * batch_tiles + per_thread * state
     in_registers = max(0, min(of_a_warp, (min(255, 65536 // (warps * 32)) - busy) // (8 * tiles)))
     partials = (warps * tiles * 16 * (batch_tiles * 8 + 1) + 1) * 4
     rest = (of_a_warp - in_registers) * warps * tiles * 2 * 512
-    total = -(-partials // 16) * 16 + rest
+    slot = warps * batch_tiles * 512
+    ring = max(1, min(of_a_warp, RING, (shared - partials - 16 - rest) // slot))
+    total = -(-partials // 16) * 16 + rest + ring * slot
     if busy > 240:
         raise Refused(
             f"it does not serve a batch of {batch} at H = {hidden}: its sums do not fit into registers"
@@ -144,7 +148,7 @@ def plan(
             f"it cannot hold a recurrent weight of this size on the chip: H = {hidden} at B = {batch} takes "
             f"{total} bytes of shared memory a block, and there are {shared}"
         )
-    return Plan(units, -(-hidden // units), warps, tiles, batch_tiles, in_registers, total)
+    return Plan(units, -(-hidden // units), warps, tiles, batch_tiles, in_registers, ring, total)
 
 
 @functools.cache
@@ -171,6 +175,7 @@ def source(
         MT=cut.tiles,
         NB8=cut.batch_tiles,
         KR=cut.in_registers,
+        RING=cut.ring,
     )
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
     element = next(C_TYPES[np.dtype(a.dtype).name] for a in inputs if a.name == "w")
@@ -223,11 +228,19 @@ DEVICE int load_acquire(const int *p) {
   asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(p) : "memory");
   return value;
 }
-template <typename Q = Quad, typename P> DEVICE Q load_fresh(const P *p) { // from L2: other blocks wrote it
-  Q v;
-  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.w[0]), "=r"(v.w[1]), "=r"(v.w[2]), "=r"(v.w[3]) : "l"(p) : "memory");
-  return v;
+DEVICE u32 not_hoisted(u32 x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+template <typename Q, typename P> DEVICE void copy_async(Q *to, const P *from, bool live) { // from L2
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)),
+               "l"(from), "r"(live ? 16 : 0) : "memory");
+}
+DEVICE void copies_committed() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+DEVICE void copies_awaited(int left) { // a constant, once the loop around it is unrolled
+  switch (left) {
+@WAITS@
+  }
 }
 DEVICE void mma(float *d, const u32 *a, u32 b0, u32 b1) {
 #if HALF
@@ -244,7 +257,9 @@ DEVICE void mma(float *d, const u32 *a, u32 b0, u32 b1) {
 
 def cuda_text(kernel: Kernel) -> str:
     """The whole text as a CUDA compiler takes it."""
-    return kernel.text.replace("@PRELUDE@", _PRELUDE.replace("@LIMIT@", str(LIMIT)))
+    wait = 'case {0}: asm volatile("cp.async.wait_group {0};" ::: "memory"); break;'
+    waits = "\n".join("    " + wait.format(left) for left in range(RING))
+    return kernel.text.replace("@PRELUDE@", _PRELUDE.replace("@LIMIT@", str(LIMIT)).replace("@WAITS@", waits))
 
 
 def _nvrtc_paths() -> list[str]:
