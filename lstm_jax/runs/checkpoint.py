@@ -195,7 +195,7 @@ class _Store:
     def __init__(self, directory: Path, keep: int, read_only: bool):
         self.directory = directory
         self._read_only = read_only
-        self._damaged: set[int] = set()
+        self._unwanted: set[int] = set()
         # Several processes meet at barriers, by name: those of one store must not be taken for those of
         # another that is saving at the same time.
         names = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=directory.name)
@@ -219,16 +219,16 @@ class _Store:
         if not self._read_only and jax.process_index() == 0:
             shutil.rmtree(self.directory / _TRASH, ignore_errors=True)
 
-    def _discard_damaged(self) -> None:
-        """Takes the damaged ones away, so that they do not count among the `keep` that are kept."""
-        if self._damaged and self._manager is not None:
+    def _discard_unwanted(self) -> None:
+        """Removes the damaged and the later ones, so that they do not count among the `keep` newest."""
+        if self._unwanted and self._manager is not None:
             if jax.process_index() == 0:
                 (self.directory / _TRASH).mkdir(exist_ok=True)
-                for number in self._damaged:
+                for number in self._unwanted:
                     os.replace(self.directory / str(number), self.directory / _TRASH / str(number))
             if jax.process_count() > 1:
-                multihost_utils.sync_global_devices("lstm_jax.runs.checkpoint.discard_damaged")
-            self._damaged.clear()
+                multihost_utils.sync_global_devices("lstm_jax.runs.checkpoint.discard_unwanted")
+            self._unwanted.clear()
             self._manager.reload()
         self._empty_trash()
 
@@ -244,7 +244,7 @@ class _Store:
         json.dumps(manifest)  # now, and not in the background thread, is the time to fail
         with _saving(self.directory):
             self._manager.wait_until_finished()
-            self._discard_damaged()
+            self._discard_unwanted()
             number = distributed.agreed(max([int(step), *(newest + 1 for newest in self.numbers()[:1])]))
             saved = self._manager.save(
                 number,
@@ -255,20 +255,27 @@ class _Store:
         if not saved:
             raise RuntimeError(f"orbax did not save step {step} as {number} in {self.directory}")
 
-    def restore(self, target: Tree) -> tuple[Tree, int, dict[str, Any]] | None:
-        """(tree, step, host) of the newest good checkpoint; None when there is none at all."""
+    def restore(self, target: Tree, most: int | None = None) -> tuple[Tree, int, dict[str, Any]] | None:
+        """(tree, step, host) of the newest good checkpoint; None when there is none at all.
+
+        With `most`, checkpoints of later steps are passed over, and the next save discards them.
+        """
         if self._manager is None:
             return None
         with _saving(self.directory):
             self._manager.wait_until_finished()
         reasons: dict[int, str] = {}
+        later: set[int] = set()
         for number in self.numbers():
             try:
                 tree, step, host = self._restore(number, target)
             except _Damaged as error:
                 reasons[number] = str(error)
                 continue
-            self._damaged = set(reasons)
+            if most is not None and step > most:
+                later.add(number)
+                continue
+            self._unwanted = later | set(reasons)
             if reasons:
                 names = ", ".join(map(str, reasons))
                 _log.warning(
@@ -282,6 +289,7 @@ class _Store:
                 f"the newest: {reasons[max(reasons)]}): put back a copy of one, or choose another workdir "
                 "(or move this one away) to start from the beginning"
             )
+        self._unwanted = later
         return None
 
     def _restore(self, number: int, target: Tree) -> tuple[Tree, int, dict[str, Any]]:
@@ -384,7 +392,7 @@ class Checkpoints:
         """
         self._best.save(step, params, info)
 
-    def restore_latest(self, target: Tree) -> tuple[Tree, dict[str, Any]] | None:
+    def restore_latest(self, target: Tree, most: int | None = None) -> tuple[Tree, dict[str, Any]] | None:
         """The newest good state as `(state, host)`, or None where nothing was ever saved.
 
         A damaged newest checkpoint is passed over for the next older one, with one warning in the log.
@@ -394,12 +402,13 @@ class Checkpoints:
             goes: to its sharding where it has one (a ShapeDtypeStruct with a sharding, a committed array),
             else to the default device, uncommitted; a NumPy array or Python number comes back as such. The
             number of devices may differ from the one it was saved on.
+          most: the last step that may be restored; later checkpoints are discarded by the next save.
 
         Raises:
           UserError: there are checkpoints, but none can be read; or a leaf is missing, unknown, or of
             another shape or dtype (named with both; nothing is ever cast).
         """
-        found = self._latest.restore(target)
+        found = self._latest.restore(target, most)
         return None if found is None else (found[0], found[2])
 
     def restore_best(self, target: Tree) -> tuple[Params, dict[str, Any]]:

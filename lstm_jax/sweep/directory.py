@@ -1,7 +1,8 @@
 """The directory of a sweep.
 
 - sweep.json: base config, members with their overrides, the command that ran last, provenance
-- members/NAME/: one run each, an honest run directory; run.log: what it said; failure.json: why it failed
+- members/NAME/: one full run directory each; run.log: its log; failure.json: why it failed; group.json: the
+  members that it trains with
 - compiled/: programs that the members share; may be deleted
 - summary.json, summary.csv, members.csv, figures/, report.html: what came of it
 """
@@ -32,7 +33,9 @@ __all__ = [
     "SweepPaths",
     "drop_checkpoints",
     "read_failure",
+    "read_group",
     "record_failure",
+    "record_group",
     "status",
     "still_in_use",
 ]
@@ -231,6 +234,25 @@ def read_failure(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
         return json.loads((Path(directory) / "failure.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def record_group(directory: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Writes group.json: the members, in order, that the one of `directory` trains with.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    write_json(Path(directory) / "group.json", {"members": list(names)})
+
+
+def read_group(directory: str | os.PathLike[str]) -> list[str]:
+    """Returns the names that `record_group` wrote; [] where there are none, or they cannot be read."""
+    try:
+        names = json.loads((Path(directory) / "group.json").read_text(encoding="utf-8"))["members"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def drop_checkpoints(directory: str | os.PathLike[str], keep: str) -> None:

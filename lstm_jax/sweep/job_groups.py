@@ -1,38 +1,38 @@
-"""What is trained at once: the members of a sweep that can share a program, shared out over the workers."""
+"""Groups of members that are trained at once: those that share a program, split over the workers.
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+A group that has begun stays together. The arithmetic of a program depends on how many members it has, so a sweep
+that was stopped ends bit for bit as one that was not only if each member resumes with the group it began in.
+"""
+
+from collections.abc import Callable, Sequence
 
 from lstm_jax.runs.directory import RunPaths
+from lstm_jax.sweep.directory import read_group, status
 from lstm_jax.sweep.member import Job
 
-__all__ = ["MOST", "group_by_program", "one_by_one", "split_groups"]
+__all__ = ["MOST", "begun_groups", "group_by_program", "one_by_one", "regroup", "split_groups"]
 
 MOST = 64
-"""Members trained at once, unless asked for otherwise: beyond, memory grows and little is won."""
+"""Most members trained at once, unless asked for otherwise: beyond it memory grows and little time is gained."""
 
 
 def one_by_one(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Each member by itself."""
+    """Returns a group of one for each member."""
     return [[job] for job in jobs]
 
 
 def group_by_program(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The members by what they must have in common to be trained at once, in the order of their first ones.
-
-    That is a `program.signature`, and the step at which they stopped.
-    """
-    from lstm_jax.training.program import signature  # takes jax along
+    """Returns the members by their `program.signature`, in the order of the first member of each."""
+    from lstm_jax.training.program import signature  # imports jax
 
     found: dict[tuple, list[Job]] = {}
     for job in jobs:
-        found.setdefault((signature(job.config), _saved_step(job.directory)), []).append(job)
+        found.setdefault(signature(job.config), []).append(job)
     return list(found.values())
 
 
 def split_groups(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST) -> list[list[Job]]:
-    """The groups cut so that every worker has a part of each, and none has more than `most` members."""
+    """Returns the groups split so that every worker has a part of each, and no part exceeds `most` members."""
     job_groups = []
     for members in groups:
         parts = max(min(workers, len(members)), -(-len(members) // most))
@@ -41,8 +41,40 @@ def split_groups(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST
     return job_groups
 
 
-def _saved_step(directory: str | os.PathLike[str]) -> int:
-    """The step of the newest checkpoint as its name tells it, -1 where there is none; opens nothing."""
-    latest = Path(RunPaths(directory).checkpoints) / "latest"
-    names = [entry.name for entry in latest.iterdir()] if latest.is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=-1)
+def begun_groups(every: Sequence[Job]) -> list[list[Job]]:
+    """Returns the groups in which members have begun, as their directories record them.
+
+    A member that began on its own is a group of one.
+    """
+    jobs = {job.name: job for job in every}
+    begun = [job.name for job in every if RunPaths(job.directory).config.exists()]
+    recorded = [(name, read_group(jobs[name].directory)) for name in begun]
+    group_of: dict[str, list[str]] = {}
+    for name, names in recorded:
+        if name in names and set(names) <= set(jobs) and not set(names) & set(group_of):
+            group_of |= dict.fromkeys(names, names)
+    groups = {tuple(group_of.get(name, [name])): None for name in begun}
+    return [[jobs[name] for name in names] for names in groups]
+
+
+def regroup(
+    every: Sequence[Job],
+    due: Sequence[Job],
+    split: Callable[[Sequence[Job]], list[list[Job]]],
+) -> list[list[Job]]:
+    """Returns the groups to train: those that have begun as they are, and the other members as `split` has them.
+
+    Args:
+      every: all members of the sweep.
+      due: those to train. A begun group of which another process still writes a member is left out.
+      split: members to groups. It gets all of them, so that what is finished does not change the others' groups.
+    """
+    again = [job for job in due if status(job.directory) == "failed"]  # on their own: their group went on
+    left = {job.name for job in due} - {job.name for job in again}
+    begun = [group for group in begun_groups(every) if left & {job.name for job in group}]
+    left -= {job.name for group in begun for job in group}
+    ended = ("finished", "failed")
+    names = {job.name for job in due}
+    begun = [group for group in begun if all(j.name in names or status(j.directory) in ended for j in group)]
+    fresh = [[job for job in group if job.name in left] for group in split(every)]
+    return [*begun, *([job] for job in again), *filter(None, fresh)]

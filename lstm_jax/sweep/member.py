@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from lstm_jax.runs.interrupts import Interrupted, Stopped
 from lstm_jax.support.errors import DirectoryInUse, UserError
-from lstm_jax.sweep.directory import drop_checkpoints, record_failure, status
+from lstm_jax.sweep.directory import drop_checkpoints, record_failure, record_group, status
 
 __all__ = ["Job", "Report", "share_compiles", "stoppable", "train_member", "train_members"]
 
@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 Report = Callable[[str, str], None]
 """Called with the name of a member and its status when it has ended: "finished" or "failed", or "unfinished"
 where another process has it in hand."""
-PATIENCE = 30.0
-"""Least seconds between the saves of members that are trained together: each save is one a member."""
+SAVE_INTERVAL = 30.0
+"""Least seconds between the saves of members that train together: each save writes every member."""
 
 
 class Job(NamedTuple):
@@ -116,6 +116,7 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     share_compiles(job.compiled)
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "group.json").unlink(missing_ok=True)
     ending = "finished"
     with _into(directory / "run.log"):
         try:
@@ -137,41 +138,51 @@ def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], N
     return ending
 
 
-def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
-    """Trains the members of one `program.signature` at once, or goes on with them; what is finished stays so.
+def _train_alone(job: Job) -> str:
+    """Trains one member, unless it has finished; returns its status."""
+    if status(job.directory) == "finished":
+        drop_checkpoints(job.directory, job.keep)
+        return "finished"
+    try:
+        return train_member(job)
+    except DirectoryInUse:
+        return "unfinished"
 
-    Where that cannot be done (one of them has a bad config, or they do not fit into memory) it is tried with
-    each half of them, in the end with each by itself; one whose numbers are not finite stops no other.
+
+def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
+    """Trains the members of one `program.signature` at once, or resumes them; members that have ended stay so.
+
+    Where that cannot be done (one of them has a bad config, or they do not fit into memory), each half of them
+    is tried, down to one at a time. A member whose numbers are not finite stops no other.
 
     Args:
-      jobs: one a member.
-      report: hears of each that has ended.
+      jobs: one a member; where the group is resumed, all that it began with, those that have ended too.
+      report: called for each member when it has ended.
       member_devices: see `program.together`.
 
     Raises:
       Interrupted: as `train_member`.
       UserError: not even a failure could be written.
     """
-    for job in jobs:  # one that another life of this process has finished has lost its checkpoints
-        if status(job.directory) == "finished":
-            drop_checkpoints(job.directory, job.keep)
-            report(job.name, "finished")
-    jobs = [job for job in jobs if status(job.directory) != "finished"]
-    if not jobs:
-        return
     if len(jobs) == 1:
-        try:
-            ending = train_member(jobs[0])
-        except DirectoryInUse:
-            ending = "unfinished"
-        report(jobs[0].name, ending)
+        report(jobs[0].name, _train_alone(jobs[0]))
+        return
+    absent = set()
+    for index, job in enumerate(jobs):
+        if (state := status(job.directory)) in ("finished", "failed"):
+            absent.add(index)
+            if state == "finished":  # a kill may have come before this
+                drop_checkpoints(job.directory, job.keep)
+            report(job.name, state)
+    if len(absent) == len(jobs):
         return
     from lstm_jax.training import loop
 
     share_compiles(jobs[0].compiled)
-    for job in jobs:
-        Path(job.directory).mkdir(parents=True, exist_ok=True)
-    reported: set[str] = set()
+    for index, job in enumerate(jobs):
+        if index not in absent:
+            record_group(job.directory, [each.name for each in jobs])
+    reported = {jobs[index].name for index in absent}
 
     def ended(index: int, outcome: dict[str, Any] | Exception) -> None:
         job = jobs[index]
@@ -194,7 +205,8 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
             ended=ended,
             member_devices=member_devices,
             fewer_devices=True,
-            patience=PATIENCE,
+            save_interval=SAVE_INTERVAL,
+            absent=absent,
         )
     except Interrupted:
         raise
@@ -206,6 +218,6 @@ def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) 
         return
     left = [job for job in jobs if job.name not in reported]
     _log.warning("%d members cannot be trained together: %s; trying half of them", len(left), reason[:300])
-    middle = max(1, len(left) // 2)
+    middle = max(1, len(left) // 2)  # those that have ended are no part of the halves' programs
     for half in filter(None, (left[:middle], left[middle:])):
         train_members(half, report, member_devices)

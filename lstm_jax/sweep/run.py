@@ -12,7 +12,14 @@ from lstm_jax.support.registry import check_name, lookup
 from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.define import Sweep
 from lstm_jax.sweep.directory import KEEP, SweepPaths, read_failure, status, still_in_use
-from lstm_jax.sweep.job_groups import MOST, group_by_program, one_by_one, split_groups
+from lstm_jax.sweep.job_groups import (
+    MOST,
+    begun_groups,
+    group_by_program,
+    one_by_one,
+    regroup,
+    split_groups,
+)
 from lstm_jax.sweep.measure import choose_faster
 from lstm_jax.sweep.member import Job, stoppable, train_members
 from lstm_jax.sweep.metric import check_metric
@@ -114,25 +121,43 @@ MODES: dict[str, Mode] = {
 """How the members are trained."""
 
 
-def choose(jobs: Sequence[Job], schedule: Schedule, asked: int) -> tuple[Schedule, list[list[Job]]]:
-    """What `how` comes to for these jobs, and the units to train. "auto" measures where there is a choice.
+def choose(
+    jobs: Sequence[Job], schedule: Schedule, asked: int, every: Sequence[Job] = ()
+) -> tuple[Schedule, list[list[Job]]]:
+    """Returns the schedule for these jobs and the groups to train. "auto" measures where there is a choice.
 
-    What cannot be measured is trained member by member: there each meets its own fate.
+    What cannot be measured is trained one member at a time. A sweep that has begun is not measured again: its
+    members resume as they began, on their own or in their groups.
 
     Args:
       jobs: what is left to train.
       schedule: as asked; its workers are not read.
       asked: worker processes asked for, 0: as many as the mode wants.
+      every: all members of the sweep; () where `jobs` are all.
     """
+    every = every or jobs
     if schedule.mode != "auto":
         mode = MODES[schedule.mode]
-        workers = max(1, min(mode.workers(asked, len(cores())), len(jobs)))
         most = schedule.together or mode.most if mode.may_share else 1
-        job_groups = split_groups(group_by_program(jobs), workers, most) if most > 1 else one_by_one(jobs)
+        workers = max(1, mode.workers(asked, len(cores())))
+        job_groups = one_by_one(jobs)
+        if most > 1:
+            share = min(workers, len(every))
+            job_groups = regroup(every, jobs, lambda all_: split_groups(group_by_program(all_), share, most))
         return schedule._replace(workers=max(1, min(workers, len(job_groups)))), job_groups
     workers = 1 if accelerators() else min(asked or len(cores()), len(jobs))
     alone = "processes" if workers > 1 else "sequential"
     schedule = schedule._replace(workers=workers)
+    if begun := begun_groups(every):
+        largest_begun = max(map(len, begun))
+        if largest_begun == 1:
+            return schedule._replace(mode=alone, why="auto: as the sweep began"), one_by_one(jobs)
+        share = min(asked or len(cores()), len(every))
+        job_groups = regroup(
+            every, jobs, lambda all_: split_groups(group_by_program(all_), share, largest_begun)
+        )
+        workers = max(1, min(share, len(job_groups)))
+        return schedule._replace(mode="vmap", workers=workers, why="auto: as the sweep began"), job_groups
     groups = group_by_program(jobs)
     largest = max(groups, key=len)
     work = max(_windows(job) for job in largest) * len(largest)
@@ -228,18 +253,13 @@ def run(
         with stoppable():
             wheres = {member.name: paths.member(member.name) for member in sweep.members}
 
+            every = [
+                Job(m.name, m.config.to_dict(), str(wheres[m.name]), keep, str(paths.compiled))
+                for m in sweep.members
+            ]
+
             def due() -> list[Job]:
-                return [
-                    Job(
-                        member.name,
-                        member.config.to_dict(),
-                        str(wheres[member.name]),
-                        keep,
-                        str(paths.compiled),
-                    )
-                    for member in sweep.members
-                    if _to_train(wheres[member.name], retry)
-                ]
+                return [job for job in every if _to_train(wheres[job.name], retry)]
 
             busy = still_in_use([wheres[job.name] for job in due()], WAIT)
             todo = [job for job in due() if wheres[job.name] not in busy]  # some may be finished by now
@@ -248,7 +268,9 @@ def run(
                     mode, together=together or 0, member_devices=member_devices,
                     address=address, task_cpus=task_cpus, task_gpus=task_gpus,
                 )  # fmt: skip
-                schedule, job_groups = choose(todo, asked, jobs)
+                schedule, job_groups = choose(todo, asked, jobs, every)
+                todo = [job for group in job_groups for job in group]
+            if todo:
                 _log.info(
                     "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
                     len(todo), len(sweep.members), schedule.mode, schedule.workers, _in_groups(job_groups),

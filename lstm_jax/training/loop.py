@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,8 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.training import outcome
 from lstm_jax.training.calendar import Calendar
 from lstm_jax.training.program import assemble, compile_run, prepare
-from lstm_jax.training.session import LogContext, OnEvaluation, Session
+from lstm_jax.training.session import LogContext, OnEvaluation, SaveTimes, Session
+from lstm_jax.training.state import TrainState
 
 __all__ = ["compile_run", "run", "run_together"]
 
@@ -69,11 +70,13 @@ def run_together(
     ended: Callable[[int, Outcome], None] = lambda index, outcome: None,
     member_devices: int = 0,
     fewer_devices: bool = False,
-    patience: float = 0.0,
+    save_interval: float = 0.0,
+    absent: Collection[int] = (),
 ) -> list[Outcome]:
     """Trains runs of one `program.signature` at once, each in its own directory; one run is the plain case.
 
-    Each goes on from its latest good checkpoint; all these must be of the same step.
+    Each resumes from its latest good checkpoint. Runs that a kill left further than others of the group go
+    back to the step that all have, so that the group takes the very steps of one that was never stopped.
 
     Args:
       configs: one a run.
@@ -83,11 +86,13 @@ def run_together(
       ended: called with the index of a run and what came of it, as soon as that is known; the directory of
         one that has a result is closed by then.
       member_devices, fewer_devices: see `program.together`.
-      patience: see `Session`.
+      save_interval: least seconds between saves, see `SaveTimes`; 0: each save that is due is made.
+      absent: indices of runs that belong to the program, as they did when the group began, and are not trained:
+        they have ended.
 
     Returns:
-      By run, what result.json holds, or why the run had to stop (a loss that is not finite, `Stopped`),
-      which stops no other.
+      By run that is trained, what result.json holds, or why the run had to stop (a loss that is not finite,
+      `Stopped`), which stops no other.
 
     Raises:
       UserError: what is wrong with a config, the data or a directory; nothing was trained.
@@ -102,25 +107,25 @@ def run_together(
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}
     with Interrupts(distributed.agreed) as interrupts, contextlib.ExitStack() as stack:
-        runs = [
-            stack.enter_context(
+        runs: dict[int, Session] = {}
+        save_times = SaveTimes(save_interval, lambda: wait_for_saves(runs))
+        for k, (config, task, other, fresh, workdir) in enumerate(
+            zip(configs, made, others, program.fresh, workdirs, strict=True)
+        ):
+            if k in absent:
+                continue
+            runs[k] = stack.enter_context(
                 Session(
                     config, task, other, model, fresh, workdir, calendar,
                     log_context=log_contexts[k] if log_contexts else contextlib.nullcontext,
-                    patience=patience,
+                    save_times=save_times,
                     on_evaluation=on_evaluation[k] if on_evaluation else lambda step, figures: None,
                 )
-            )
-            for k, (config, task, other, fresh, workdir) in enumerate(
-                zip(configs, made, others, program.fresh, workdirs, strict=True)
-            )
-        ]  # fmt: skip
-        step = runs[0].step
-        if any(one.step != step for one in runs):
-            raise UserError("runs that stopped at different steps cannot go on together: train them apart")
+            )  # fmt: skip
+        step = common_step(runs, program.fresh)
         bar = None if alone and distributed.first() else False
         with Progress(calendar.total, step, bar=bar) as progress:
-            training = list(range(len(runs)))
+            training = [k for k in runs if runs[k].step == step]
             while True:
                 due = [k for k in training if runs[k].evaluation_due()]
                 if due:
@@ -162,17 +167,40 @@ def run_together(
                     progress.update(step, **{name: row[name] for name in outcome.shown(row)})
                 if interrupts.requested():
                     leave(runs, training, interrupts)
+        wait_for_saves(runs)  # before the first result: a kill must not leave some finished, some set back
         evaluators = outcome.Evaluators(model)
-        for k, one in enumerate(runs):
+        for k, one in runs.items():
             if k not in outcomes:
                 with one.log_context():
                     outcomes[k] = one.finish(interrupts, evaluators)
                     one.close()
                 ended(k, outcomes[k])
-    return [outcomes[k] for k in range(len(runs))]
+    return [outcomes[k] for k in runs]
 
 
-def leave(runs: Sequence[Session], training: Sequence[int], interrupts: Interrupts) -> None:
+def common_step(runs: Mapping[int, Session], fresh: Sequence[TrainState]) -> int:
+    """The step from which the runs resume together; those that are further go back to it.
+
+    Runs that had ended their training by then stay where they are.
+
+    Raises:
+      UserError: a run has no checkpoint of that step.
+    """
+    begun = [one.step for one in runs.values() if not one.finished()]
+    step = min(begun, default=max(one.step for one in runs.values()))
+    for k, one in runs.items():
+        if one.step > step:
+            one.roll_back(fresh[k], step)
+    return step
+
+
+def wait_for_saves(runs: Mapping[int, Session]) -> None:
+    """Returns when all that the runs saved is on the disk."""
+    for one in runs.values():
+        one.checkpoints.wait()
+
+
+def leave(runs: Mapping[int, Session], training: Sequence[int], interrupts: Interrupts) -> None:
     """Saves everything and raises Interrupted."""
     for k in training:
         runs[k].save(force=True)

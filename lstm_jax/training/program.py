@@ -280,14 +280,17 @@ def together(
             chosen[key] = devices.stack_unshared(_padded([data[k] for k in which], size), shared)
         return chosen[key]
 
-    sizes = [len(configs)]
-
     def size_of(count: int) -> int:
-        """Members of the program: those in training, or up to twice as many, for each size is a compile."""
-        if 2 * count <= sizes[0]:
-            sizes[0] = count
+        """Members of the program: those in training, or up to twice as many, for each size is a compile.
+
+        It depends on their number alone, and not on how it came about: a group that was stopped resumes with
+        the program that it would have used.
+        """
+        size = len(configs)
+        while count <= -(-size // 2) < size:
+            size = -(-size // 2)
         along = mesh.shape[devices.MEMBERS]
-        return -(-max(sizes[0], count) // along) * along
+        return -(-size // along) * along
 
     def advance(which: Sequence[int], states: Sequence[TrainState], windows: int) -> Any:
         size = size_of(len(which))

@@ -21,7 +21,7 @@ from lstm_jax.training import optim, outcome
 from lstm_jax.training.calendar import Calendar
 from lstm_jax.training.state import TrainState
 
-__all__ = ["OnEvaluation", "Session"]
+__all__ = ["OnEvaluation", "SaveTimes", "Session"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +42,34 @@ OnEvaluation = Callable[[int, Mapping[str, float]], None]
 raise `Stopped` to end the run there."""
 
 
+class SaveTimes:
+    """When runs that train together save: all at the same steps, no more often than every so many seconds.
+
+    A kill between two saves, or in the middle of one, then leaves every run with a checkpoint of one common
+    step, from which they resume together.
+
+    Args:
+      interval: seconds between saves; 0: each save that is due is made.
+      wait: returns when every earlier save of all the runs is on the disk.
+    """
+
+    def __init__(self, interval: float, wait: Callable[[], None] = lambda: None):
+        self.interval, self._wait = interval, wait
+        self._at = time.monotonic()
+        self._answer = (-1, False)
+
+    def due(self, step: int) -> bool:
+        """Whether the runs save at `step`; the answer is the same for all of them."""
+        if not self.interval:
+            return True
+        if step != self._answer[0]:
+            self._answer = (step, time.monotonic() - self._at >= self.interval)
+            if self._answer[1]:
+                self._wait()
+                self._at = time.monotonic()
+        return self._answer[1]
+
+
 class Session:
     """One run in training. Use it as a context manager: leaving it closes its files.
 
@@ -53,8 +81,7 @@ class Session:
       calendar: when things are due.
       log_context: entered around whatever the run says, e.g. to send it to a log of its own.
       on_evaluation: see OnEvaluation; after a resume it does not hear again of what was evaluated before.
-      patience: least seconds between saves; what is not saved is done again after a kill. 0: each save that
-        is due is made.
+      save_times: shared by runs that train together; None: each save that is due is made.
 
     Attributes:
       state: the state as it stands.
@@ -77,14 +104,15 @@ class Session:
         *,
         log_context: LogContext = contextlib.nullcontext,
         on_evaluation: OnEvaluation = lambda step, figures: None,
-        patience: float = 0.0,
+        save_times: SaveTimes | None = None,
     ):
         self.c, self.task, self.others, self.model, self.calendar = c, task, others, model, calendar
-        self.log_context, self.patience, self._on_evaluation = log_context, patience, on_evaluation
+        self.log_context, self._on_evaluation = log_context, on_evaluation
+        self._save_times = save_times or SaveTimes(0.0)
+        keep = max(2, c.train.keep) if self._save_times.interval else c.train.keep
         # The state itself is given away to the compiled loop.
         self._like = outcome.shapes(distributed.local(fresh.params))
         self._best: tuple | None = None
-        self._saved_at = time.monotonic()
         with contextlib.ExitStack() as stack:
             self.directory = RunPaths(workdir)
             with distributed.shared_fate():
@@ -95,7 +123,7 @@ class Session:
                     self.directory.stopped.unlink(missing_ok=True)
             distributed.check_shared(self.directory.config)
             with log_context():
-                self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, c.train.keep))
+                self.checkpoints = stack.enter_context(Checkpoints(self.directory.checkpoints, keep))
                 self._recorder: Recorder | None = None
                 with distributed.shared_fate():
                     if distributed.first():
@@ -103,17 +131,36 @@ class Session:
                             Recorder(self.directory.root, tensorboard=c.train.tensorboard)
                         )
                         outcome.announce(task, model, fresh.params, self.directory)
-                found = self.checkpoints.restore_latest(fresh)
-                self.state: TrainState = fresh if found is None else found[0]
-                self.host = NEW_RUN | (found[1] if found else {})
-                with distributed.shared_fate():
-                    if self._recorder is not None:
-                        self._recorder.rewind(self.step, self.host["evaluated"])
+                self._restore(fresh)
                 if self.step:
                     _log.info(
                         "going on from step %d of %d in %s", self.step, calendar.total, self.directory.root
                     )
             self._open = stack.pop_all()
+
+    def _restore(self, fresh: TrainState, most: int | None = None) -> None:
+        """Takes the state of the newest good checkpoint, or `fresh`; the metrics go back to its step."""
+        found = self.checkpoints.restore_latest(fresh, most)
+        self.state: TrainState = fresh if found is None else found[0]
+        self.host = NEW_RUN | (found[1] if found else {})
+        with distributed.shared_fate():
+            if self._recorder is not None:
+                self._recorder.rewind(self.step, self.host["evaluated"])
+
+    def roll_back(self, fresh: TrainState, step: int) -> None:
+        """Returns to the checkpoint of `step`, or where that is 0 to `fresh`.
+
+        Raises:
+          UserError: there is no checkpoint of that step.
+        """
+        with self.log_context():
+            self._restore(fresh, step)
+            if self.step != step:
+                raise UserError(
+                    f"{self.directory.root} has no checkpoint of step {step}, at which the runs of its group "
+                    "stopped: train it on its own"
+                )
+            _log.info("back to step %d, where the other runs of its group stopped", step)
 
     @property
     def step(self) -> int:
@@ -155,7 +202,7 @@ class Session:
         try:
             self._on_evaluation(step, figures)
         except Stopped as reason:
-            if self.patience:
+            if self._save_times.interval:
                 self.save(force=True)
             self.checkpoints.wait()
             write_json(self.directory.stopped, {"step": step, "reason": str(reason)})
@@ -189,7 +236,7 @@ class Session:
           UserError: a loss or gradient that is not finite; the checkpoints before it stand.
         """
         if int(state.bad_step) >= 0:
-            if self.patience:  # what is not on the disk yet is good still: `self.state` is the one before
+            if self._save_times.interval:  # what is not on the disk is still good: the state before
                 self.save(force=True)
             self.checkpoints.wait()
             raise UserError(
@@ -214,13 +261,12 @@ class Session:
 
     def save(self, *, force: bool = False) -> None:
         """Saves the best parameters and the state, if it is time; in the background."""
-        if not force and time.monotonic() - self._saved_at < self.patience:
+        if not force and not self._save_times.due(self.step):
             return
         if self._best is not None:
             self.checkpoints.save_best(*self._best)
             self._best = None
         self.checkpoints.save_latest(self.step, self.state, self.host)
-        self._saved_at = time.monotonic()
 
     def close(self) -> None:
         """Ends the saves, closes the files and gives the directory back; the second time it does nothing."""

@@ -12,6 +12,7 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.sweep import measure
 from lstm_jax.sweep import run as running
 from lstm_jax.sweep.define import Sweep, expand
+from lstm_jax.sweep.directory import record_failure, record_group
 from lstm_jax.sweep.job_groups import group_by_program, one_by_one, split_groups
 from lstm_jax.sweep.member import Job
 
@@ -29,14 +30,45 @@ def two_programs(seeds: int = 3) -> Sweep:
     )
 
 
-def test_groups_are_of_one_program_and_of_one_step(tmp_path):
+def test_groups_are_of_one_program(tmp_path):
     every = jobs(two_programs(), tmp_path)
     groups = group_by_program(every)
     assert [len(members) for members in groups] == [6, 6]
     assert all(len({job.config["task"]["length"] for job in members}) == 1 for members in groups)
-    (Path(every[1].directory) / "checkpoints/latest/40").mkdir(parents=True)
-    assert [len(members) for members in group_by_program(every)] == [5, 1, 6], "one has come further"
     assert [job.name for job_group in one_by_one(every) for job in job_group] == [job.name for job in every]
+
+
+def test_groups_that_have_begun_stay_together(tmp_path):
+    """Whatever of them has ended, and whatever the split of the others would be now."""
+    every = jobs(two_programs(), tmp_path)
+    names = [job.name for job in every]
+    for job in every[:3]:
+        record_group(job.directory, names[:3])
+        (Path(job.directory) / "config.json").write_text("{}")
+    (Path(every[0].directory) / "result.json").write_text("{}")
+    record_failure(every[1].directory, UserError("diverged"))
+    Path(every[5].directory).mkdir()
+    (Path(every[5].directory) / "config.json").write_text("{}")  # began on its own
+
+    def names_of(due: list, schedule: running.Schedule) -> list[list[str]]:
+        return [[job.name for job in group] for group in running.choose(due, schedule, 1, every)[1]]
+
+    due = every[2:]
+    for schedule in (running.Schedule("vmap"), running.Schedule("auto")):
+        groups = names_of(due, schedule)
+        assert groups[:2] == [names[:3], names[5:6]], "ended members stay part of the program"
+        assert sorted(sum(groups[2:], [])) == sorted(names[3:5] + names[6:])
+    assert names_of([every[1], *due], running.Schedule("vmap"))[2] == names[1:2], (
+        "what failed is retried alone"
+    )
+    busy = every[2]
+    assert names_of([job for job in due if job is not busy], running.Schedule("vmap"))[0] == names[5:6]
+    for damaged in ("[]", '{"members": 3}', "{", "[" * 100_000):
+        (Path(every[2].directory) / "group.json").write_text(damaged)
+        assert names_of(due, running.Schedule("vmap"))[0] == names[:3], "by the records of the others"
+    for job in every[:2]:
+        (Path(job.directory) / "group.json").unlink()
+    assert names_of(due, running.Schedule("vmap"))[0] == names[2:3]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])

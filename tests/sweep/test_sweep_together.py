@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from tiny_sweep import assert_equal_runs, tiny
 from tiny_sweep import sweep as diverging
 from tiny_text_training import corpus  # noqa: F401  a fixture
 from tiny_text_training import tiny as tiny_text
 
+from lstm_jax.predict import Run
+from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
@@ -135,6 +139,59 @@ def test_stopped_and_gone_on_with_it_is_bit_for_bit_the_same(tmp_path, monkeypat
         assert read_result(whole)["figures"] == read_result(stopped)["figures"]
         rows, like = read_metrics(stopped), read_metrics(whole)
         assert [row.get("nats") for row in rows] == [row.get("nats") for row in like]
+
+
+class Killed(BaseException):
+    """As near to a kill as one process comes: nothing is saved after it, and nothing catches it."""
+
+
+def test_killed_twice_it_ends_with_the_same_bits(tmp_path, monkeypatch):
+    """Each kill comes in the middle of a group's saves, so that members stand at different steps.
+
+    A program of fewer members rounds otherwise, so they must go back to the step that all have, and the group
+    must stay as it was, though one member has diverged and another has solved its task by then.
+    """
+    config = tiny()
+    config.train.update(epochs=6, stop_when_solved=True)
+    config.optim.update(name="adam", clip=1.0)
+    config.task.update(length=1, symbols=2, epoch_steps=20, batch=8)
+    config.model.update(hidden=(24,), embedding=12)
+    sweep = expand(config, {"grid": {"optim.learning_rate": [0.05, 1e-5, 2e-5, 3e-5, 4e-5, 1e37]}})
+    monkeypatch.setattr("lstm_jax.sweep.member.SAVE_INTERVAL", 1e-9)  # at each evaluation
+    run(sweep, tmp_path / "whole", mode="vmap")
+    save = Checkpoints.save_latest
+    for kill_at in ((40, "rate=3e-05"), (80, "rate=2e-05")):
+
+        def killing(self: Checkpoints, step: int, *rest: Any, at: tuple[int, str] = kill_at) -> None:
+            save(self, step, *rest)
+            if step == at[0] and at[1] in str(self.directory):
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "save_latest", killing)
+            with pytest.raises(Killed):
+                run(sweep, tmp_path / "killed", mode="vmap")
+    found = run(sweep, tmp_path / "killed", mode="vmap")
+    assert len(found.finished) == 5 and len(found.failed) == 1
+    steps = set()
+    for each in sweep.members:
+        whole, killed = (SweepPaths(tmp_path / name).member(each.name) for name in ("whole", "killed"))
+        rows, like = (
+            [
+                {name: value for name, value in row.items() if name != "tokens_per_second"}
+                for row in read_metrics(d)
+            ]
+            for d in (killed, whole)
+        )
+        assert rows == like, each.name
+        if each.name in found.failed:
+            continue
+        assert "going on from step" in (killed / "run.log").read_text()
+        assert read_result(killed)["figures"] == read_result(whole)["figures"]
+        steps.add(read_result(killed)["steps"])
+        a, b = (Run(str(d)).params for d in (killed, whole))
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    assert len(steps) > 1, "one solved its task early"
 
 
 def test_what_is_finished_when_the_others_are_stopped_keeps_what_it_should(tmp_path, monkeypatch):
