@@ -1,7 +1,7 @@
 """Groups of members that are trained at once: those that share a program, split over the workers.
 
-A group that has begun stays together. The arithmetic of a program depends on how many members it has, so a sweep
-that was stopped ends bit for bit as one that was not only if each member resumes with the group it began in.
+A group that has begun stays together. The arithmetic of a program depends on how many members it has, so a
+sweep that was stopped ends bit for bit as one that was not only if each member resumes in its own group.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from lstm_jax.sweep.member import Job
 __all__ = ["MOST", "begun_groups", "group_by_program", "one_by_one", "regroup", "split_groups"]
 
 MOST = 64
-"""Most members trained at once, unless asked for otherwise: beyond it memory grows and little time is gained."""
+"""Most members trained at once, unless asked for otherwise: beyond it memory grows and little is gained."""
 
 
 def one_by_one(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -32,7 +32,7 @@ def group_by_program(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def split_groups(groups: Sequence[Sequence[Job]], workers: int, most: int = MOST) -> list[list[Job]]:
-    """Returns the groups split so that every worker has a part of each, and no part exceeds `most` members."""
+    """Returns the groups split: each worker has a part of each, and no part exceeds `most` members."""
     job_groups = []
     for members in groups:
         parts = max(min(workers, len(members)), -(-len(members) // most))
@@ -62,12 +62,13 @@ def regroup(
     due: Sequence[Job],
     split: Callable[[Sequence[Job]], list[list[Job]]],
 ) -> list[list[Job]]:
-    """Returns the groups to train: those that have begun as they are, and the other members as `split` has them.
+    """Returns the groups to train: those that have begun as they are, the other members as `split` has them.
 
     Args:
       every: all members of the sweep.
       due: those to train. A begun group of which another process still writes a member is left out.
-      split: members to groups. It gets all of them, so that what is finished does not change the others' groups.
+      split: members to groups. It gets all of them, so that what has ended does not change the other
+        groups.
     """
     again = [job for job in due if status(job.directory) == "failed"]  # on their own: their group went on
     left = {job.name for job in due} - {job.name for job in again}

@@ -150,9 +150,9 @@ def _train_alone(job: Job) -> str:
 
 
 def train_members(jobs: Sequence[Job], report: Report, member_devices: int = 0) -> None:
-    """Trains the members of one `program.signature` at once, or resumes them; members that have ended stay so.
+    """Trains the members of one `program.signature` at once, or resumes them; those that have ended stay so.
 
-    Where that cannot be done (one of them has a bad config, or they do not fit into memory), each half of them
+    Where that cannot be done (one of them has a bad config, or they do not fit into memory), each half
     is tried, down to one at a time. A member whose numbers are not finite stops no other.
 
     Args:

@@ -87,8 +87,8 @@ def run_together(
         one that has a result is closed by then.
       member_devices, fewer_devices: see `program.together`.
       save_interval: least seconds between saves, see `SaveTimes`; 0: each save that is due is made.
-      absent: indices of runs that belong to the program, as they did when the group began, and are not trained:
-        they have ended.
+      absent: indices of runs that have ended: they belong to the program, as when the group began, and are
+        not trained.
 
     Returns:
       By run that is trained, what result.json holds, or why the run had to stop (a loss that is not finite,
