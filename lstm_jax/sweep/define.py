@@ -25,9 +25,11 @@ A value in braces is filled from the member's other fields: "chrono({task.length
 A bare "chrono" as forget bias means chrono(T) with T the task's length or window.
 """
 
+import collections
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -47,6 +49,8 @@ __all__ = ["PARTS", "Member", "Sweep", "command_line", "expand"]
 
 PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "metric", "baseline")
 """What a sweep's data may hold. The members come in the order in which the first parts vary slowest."""
+MOST_MEMBERS = 10_000
+"""A sweep of more is taken for a slip of the pen, and refused before any is made."""
 LONGEST = 120
 """Characters of a member's name; a longer one ends in a hash."""
 _NUMBER = re.compile(r"(?<![\w.])\d+\.?\d*(e[+-]?\d+)?(?![\w.])", re.IGNORECASE)
@@ -108,7 +112,7 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
       definition: plain data, see the module.
 
     Raises:
-      UserError: an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
+      UserError: more than MOST_MEMBERS members, an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
         distribution, two members that are the same (a forget bias makes no difference to a cell that has
         none), or a baseline that is none of the variants.
     """
@@ -131,6 +135,14 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     if any(length in choice.values and choice.label for axis in axes for choice in axis):
         raise UserError(f"{length} stands in a labelled list: the axis of lengths must be a part of its own")
 
+    count = math.prod(map(len, axes))
+    if count > MOST_MEMBERS:
+        parts = " x ".join(f"{len(axis):,}" for axis in axes if len(axis) > 1)
+        raise UserError(
+            f"the sweep has {count:,} members ({parts}): at most {MOST_MEMBERS:,} are allowed; give fewer values "
+            "or seeds, or search the space with experiments/search.py"
+        )
+
     members: list[Member] = []
     seen: dict[str, str] = {}
     random = set(definition.get("random", {}))
@@ -145,8 +157,9 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
         seen[same] = member.name
         members.append(member)
     names = [member.name for member in members]
+    counts = collections.Counter(names)
     for index, member in enumerate(members):
-        if names.count(member.name) > 1:  # as "chrono(9)" and "chrono 9" would be
+        if counts[member.name] > 1:  # as "chrono(9)" and "chrono 9" would be
             members[index] = member._replace(name=_hashed(member))
     named = definition.get("length_label") or (f"{short[length].replace('_', ' ')} (steps)" if length else "")
     axis, wanted = short.get(length, ""), definition.get("baseline")
@@ -244,12 +257,20 @@ def _axes(base: ConfigDict, definition: Mapping[str, Any]) -> list[list[_Choice]
     if definition.get("random"):
         axes.append(_random(definition["random"]))
     seeds = definition.get("seeds", [base.seed])
-    seeds = list(range(1, seeds + 1)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        _check_count("seeds", seeds)
+        seeds = list(range(1, seeds + 1))
     if not isinstance(seeds, list | tuple) or not seeds:
         raise UserError(f"the sweep's seeds are {seeds!r}: give their number, 1 or more, or a list of them")
     if any("seed" in choice.values for axis in axes for choice in axis):
         raise UserError('the field seed is swept by the part "seeds" alone')
     return [*axes, [_Choice({"seed": seed}) for seed in seeds]]
+
+
+def _check_count(part: str, count: int) -> None:
+    """Raises UserError for more values than a sweep can have members."""
+    if count > MOST_MEMBERS:
+        raise UserError(f"the sweep's {part}={count:,}: at most {MOST_MEMBERS:,} members are allowed")
 
 
 def _values(part: str, given: Any) -> dict[str, Sequence[Any]]:
@@ -267,6 +288,7 @@ def _random(part: Mapping[str, Any]) -> list[_Choice]:
     count, seed = part.get("count"), part.get("seed", 0)
     if not isinstance(count, int) or count < 1:
         raise UserError(f'the sweep\'s random needs "count", the number of draws; it is {count!r}')
+    _check_count("random count", count)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UserError(f"the sweep's random has the seed {seed!r}: it must be a whole number, 0 or more")
     specs = {name: spec for name, spec in part.items() if name not in ("count", "seed")}

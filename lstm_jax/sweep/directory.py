@@ -68,22 +68,27 @@ class SweepPaths:
         return self.members / name
 
     def read(self) -> dict[str, Any]:
-        """What sweep.json holds.
+        """Returns what sweep.json holds.
 
         Raises:
-          UserError: there is no sweep here, or it cannot be read.
+          UserError: there is no sweep here, or the file cannot be read or is no record of a sweep.
         """
         try:
-            return json.loads(self.record.read_text(encoding="utf-8"))
+            record = json.loads(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.root} is not the directory of a sweep (it has no sweep.json): give the --workdir "
                 "that experiments/sweep.py was started with"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{self.record} cannot be read ({error}): put back a copy, or choose another workdir"
             ) from error
+        if problem := _misshapen(record):
+            raise UserError(
+                f"{self.record} is no record of a sweep: {problem}; put back a copy, or choose another workdir"
+            )
+        return record
 
     def guard(self, sweep: Sweep, config_file: str = "", keep: str = "all") -> None:
         """Stores what a new sweep is, or checks that one that goes on is the same; members may be added.
@@ -129,6 +134,42 @@ class SweepPaths:
         write_json(self.record, plain | _origin())
         for name in finished:
             drop_checkpoints(self.member(name), kept.get(name, "all"))
+
+
+_RECORD: dict[str, tuple[type, ...]] = {
+    "members": (list,),
+    "base": (dict,),
+    "length": (str,),
+    "length_label": (str,),
+    "metric": (str,),
+}
+_MEMBER: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "seed": (int,),
+    "labels": (dict,),
+    "overrides": (dict,),
+}
+"""What sweep.json must hold, and each of its members: key -> type."""
+
+
+def _misshapen(record: Any) -> str:
+    """Returns what is wrong with the shape of a sweep's record, "" where nothing is."""
+
+    def check(where: str, value: Any, keys: Mapping[str, tuple[type, ...]]) -> str:
+        if not isinstance(value, dict):
+            return f"{where} is a {type(value).__name__}, not an object"
+        for key, types in keys.items():
+            if not isinstance(value.get(key), types) or isinstance(value.get(key), bool):
+                found = type(value[key]).__name__ if key in value else "missing"
+                return f"{where}: {key!r} must be a {types[0].__name__}, and is {found}"
+        return ""
+
+    problem = check("the file", record, _RECORD)
+    for index, member in enumerate(record["members"] if not problem else ()):
+        problem = problem or check(f"members[{index}]", member, _MEMBER)
+        if not problem and ("/" in member["name"] or member["name"] in ("", ".", "..")):
+            problem = f"members[{index}]: {member['name']!r} is no name of a member"
+    return problem
 
 
 def _origin() -> dict[str, Any]:
@@ -229,11 +270,14 @@ def record_failure(directory: str | os.PathLike[str], error: BaseException | str
 
 
 def read_failure(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What `record_failure` wrote; None where there is nothing."""
+    """Returns what `record_failure` wrote; None where there is nothing, or nothing that can be read."""
     try:
-        return json.loads((Path(directory) / "failure.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((Path(directory) / "failure.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    if not isinstance(found, dict):
+        return None
+    return found | {name: str(found.get(name, "unknown")) for name in ("kind", "error")}
 
 
 def record_group(directory: str | os.PathLike[str], names: Sequence[str]) -> None:

@@ -31,6 +31,8 @@ __all__ = [
     "summarise",
 ]
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Signs with which a spreadsheet takes a cell for a formula."""
 DIVERGED = 1e9
 """Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
 
@@ -213,6 +215,17 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _cell(value: Any) -> Any:
+    """Returns the value as a CSV cell; text that a spreadsheet would run as a formula begins with an apostrophe."""
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for line in lines for name in line))
     temporary = path.with_name(path.name + ".tmp")
@@ -220,7 +233,7 @@ def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(lines)
+            writer.writerows([{name: _cell(value) for name, value in line.items()} for line in lines])
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; free or allow space there") from error

@@ -163,19 +163,68 @@ def test_stopped_and_killed_searches_go_on(tmp_path, monkeypatch):
     # As a kill leaves it: running, of a process that is no more.
     trial = study.ask()
     dead = studies.this_process().replace(f":{os.getpid()}:", ":4194999:")
-    for name, value in (("process", dead), ("tries", 1)):
-        trial.set_user_attr(name, value)
+    trial.set_user_attr("process", dead)
     trial.suggest_categorical("model.cell.forget_bias", ["0", "1"])
     study = begin()
     found = records(study)
-    assert [t["state"] for t in found] == ["fail", "fail", "complete", "complete"]
-    assert "trial 1 goes on" in found[0]["reason"] and "trial 2 goes on" in found[1]["reason"]
-    assert found[0]["params"] == found[2]["params"] and {t["run"] for t in found[:3]} == {"trial-0000"}
-    assert len(found[2]["evaluations"]) == 2, "the one before the stop is told again"
+    assert [(t["run"], t["state"]) for t in found] == [("trial-0000", "complete"), ("trial-0003", "complete")]
+    assert found[0]["params"] == study.trials[0].params
+    assert len(found[0]["evaluations"]) == 2, "the one before the stop is reported again"
     log = (SearchPaths(tmp_path).member("trial-0000") / "run.log").read_text()
     assert "going on from step 6" in log
-    assert found[3]["params"]["optim.learning_rate"] != found[2]["params"]["optim.learning_rate"]
+    assert found[1]["params"]["optim.learning_rate"] != found[0]["params"]["optim.learning_rate"]
     assert begin().trials == study.trials, "there are as many as asked for"
+
+
+def test_killed_five_times_it_still_ends_with_the_trials_that_were_asked_for(tmp_path):
+    """Attempts that died count neither in the budget nor in the record, wherever the kill came."""
+
+    def begin() -> Any:
+        return search(rates(), tmp_path, trials=1, metric="nats", sampler="random", seed=3, say=silent)
+
+    storage = str(SearchPaths(tmp_path).journal)
+    dead = studies.this_process().replace(f":{os.getpid()}:", ":4194999:")
+    run = SearchPaths(tmp_path).member("trial-0000")
+    study = studies.open_study(storage, tmp_path.name, "minimize", "random", "median", 3)
+    studies.need_optuna()
+    for kill in range(5):
+        if kill == 2:  # it comes further and is killed again: that is no reason to give it up
+            (RunPaths(run).checkpoints / "latest" / "1").mkdir(parents=True)
+        studies.take_up_the_dead(
+            study, False, lambda name: running._saved(SearchPaths(tmp_path).member(name))
+        )
+        trial = study.ask()
+        trial.set_user_attr("process", dead)
+        trial.set_user_attr("run", trial.user_attrs.get("run", f"trial-{trial.number:04d}"))
+        if kill == 3:
+            trial.suggest_float("optim.learning_rate", 1e-3, 1.0, log=True)
+    (RunPaths(run).checkpoints / "latest" / "1").rmdir()
+    study = begin()
+    found = records(study)
+    assert studies.counted(study) == 1 and [trial["state"] for trial in found][-1] == "complete"
+    assert len({trial["run"] for trial in found}) == len(found)
+    given_up = [trial["reason"] for trial in found if trial["state"] == "fail"]
+    assert all("its process died 3 times" in reason for reason in given_up)
+
+
+@pytest.mark.parametrize("cut, whole", [(1, True), (40, True), (0, True)])
+def test_a_journal_that_a_kill_cut_short_is_mended(tmp_path, cut, whole):
+    journal = tmp_path / "journal"
+
+    def opened() -> Any:
+        return studies.open_study(str(journal), "s", "minimize", "random", "none", 0)
+
+    study = opened()
+    study.tell(study.ask(), 1.0)
+    content = journal.read_bytes()
+    journal.write_bytes(content[: len(content) - cut])
+    study = opened()
+    study.tell(study.ask(), 2.0)
+    assert len(opened().trials) == 2
+    lines = content.splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], lines[1][:9], *lines[2:]]))
+    with pytest.raises(UserError, match=r"line 2 of the journal .* is damaged"):
+        opened()
 
 
 def test_an_older_list_of_trials_does_not_replace_a_newer_one(tmp_path, monkeypatch):

@@ -219,6 +219,28 @@ def test_what_is_mistyped_is_refused(config, grids, seeds, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "definition, count",
+    [
+        ({"seeds": 100_000}, "100,000"),
+        ({"seeds": 10**15}, "1,000,000,000,000,000"),
+        ({"grid": {"optim.learning_rate": [0.1, 0.2]}, "seeds": 6000}, "12,000 members (2 x 6,000)"),
+        (
+            {
+                "random": {
+                    "optim.learning_rate": {"distribution": "uniform", "low": 1, "high": 2},
+                    "count": 10**9,
+                }
+            },
+            "1,000,000,000",
+        ),
+    ],
+)
+def test_a_sweep_of_too_many_members_is_refused_before_any_is_made(config, definition, count):
+    with pytest.raises(UserError, match=re.escape(count)):
+        expand(config, definition)
+
+
 def test_a_list_in_place_of_the_data_is_refused_before_it_is_joined(config):
     with pytest.raises(UserError, match=r"sweep\(\) gives a list"):
         command_line(config, [{"grid": {}}], [], "2")

@@ -1,5 +1,6 @@
 """Figures and statistics of hand-made members."""
 
+import csv
 import io
 import json
 import math
@@ -16,9 +17,10 @@ from lstm_jax.sweep.baseline import find_baseline, reference, varying
 from lstm_jax.sweep.comparison import variant_of
 from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.define import expand
-from lstm_jax.sweep.directory import SweepPaths
+from lstm_jax.sweep.directory import SweepPaths, record_failure
 from lstm_jax.sweep.statistics import NARROW
-from lstm_jax.sweep.summary import better, counted, groups, median_step
+from lstm_jax.sweep.summary import FORMULA, better, counted, groups, median_step, summarise
+from lstm_jax.sweep.summary import rows as rows_of
 from lstm_jax.sweep.table import columns, failures, table
 
 
@@ -292,6 +294,69 @@ def write_result(directory: Path, accuracy: float, step: int | None, **more: Any
         "solved_step": step,
     }
     (directory / "result.json").write_text(json.dumps(result))
+
+
+HARMFUL = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", " =1"]
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet(tmp_path):
+    """Names of variants and errors are anyone's texts; numbers stay numbers."""
+    write_sweep(tmp_path, [{"variant": text} for text in HARMFUL] + [{"variant": "-0.5"}])
+    for name in ("m0", "m1"):
+        record_failure(tmp_path / "members" / name, UserError(HARMFUL[0]))
+    summarise(tmp_path)
+    for name in ("members.csv", "summary.csv"):
+        with open(tmp_path / name, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["variant"] for row in rows] == [f"'{text}" for text in HARMFUL] + ["-0.5"]
+        for row in rows:
+            assert not any(
+                str(cell).lstrip(" ").startswith(FORMULA) for cell in row.values() if cell != "-0.5"
+            )
+
+
+def write_sweep(directory: Path, labels: list[dict[str, Any]]) -> dict[str, Any]:
+    """A sweep.json of members m0, m1, ... of which none has begun."""
+    members = [
+        {"name": f"m{index}", "seed": 1, "labels": own, "overrides": {}} for index, own in enumerate(labels)
+    ]
+    record = {"members": members, "base": {}, "length": "", "length_label": "", "metric": "accuracy"}
+    (directory / "sweep.json").write_text(json.dumps(record))
+    return record
+
+
+@pytest.mark.parametrize("content", ['"text"', "[]", "null", "3", '{"error": 3}', "{", "[" * 100_000])
+def test_a_failure_that_is_no_record_is_a_failure_all_the_same(tmp_path, content):
+    write_sweep(tmp_path, [{}])
+    (tmp_path / "members" / "m0").mkdir(parents=True)
+    (tmp_path / "members" / "m0" / "failure.json").write_text(content)
+    (row,) = rows_of(tmp_path)
+    assert row["status"] == "failed" and isinstance(row["error"], str)
+    summarise(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        ("[]", "is a list"),
+        ("null", "is a NoneType"),
+        ("3", "is a int"),
+        ("[" * 100_000, "cannot be read"),
+        ({"members": None}, "'members' must be a list"),
+        ({"members": [3]}, r"members\[0\] is a int"),
+        ({"members": [{"name": "a"}]}, r"members\[0\]: 'seed' must be a int, and is missing"),
+        ({"members": [{"name": "../a", "seed": 1, "labels": {}, "overrides": {}}]}, "is no name"),
+        ({"length": 3}, "'length' must be a str"),
+        ({"base": []}, "'base' must be a dict"),
+    ],
+)
+def test_a_record_of_another_shape_is_refused_in_one_line(tmp_path, content, problem):
+    record = write_sweep(tmp_path, [{}])
+    text = json.dumps(record | content) if isinstance(content, dict) else content
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(UserError, match=problem) as refused:
+        summarise(tmp_path)
+    assert "sweep.json" in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_the_live_line_counts_solved_best_and_time_left(tmp_path):

@@ -1,5 +1,6 @@
 """What a search came to: a table of its best trials, and optuna's own figures."""
 
+import collections
 import contextlib
 import os
 import warnings
@@ -24,10 +25,7 @@ def table(trials: Sequence[Mapping[str, Any]], metric: str, direction: str, most
     """
     sign = -1 if direction == "maximize" else 1
     ranked = sorted((t for t in trials if t["state"] == "complete"), key=lambda t: sign * t["value"])
-    counts: dict[str, int] = {}
-    for trial in trials:
-        what = "gone on with" if "goes on with its run" in trial.get("reason", "") else trial["state"]
-        counts[what] = counts.get(what, 0) + 1
+    counts = collections.Counter(trial["state"] for trial in trials)
     last = ", ".join(f"{count} {what}" for what, count in counts.items())
     if not ranked:
         return f"no trial is complete: {last}" if last else "no trials"

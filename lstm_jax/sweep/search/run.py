@@ -37,7 +37,8 @@ from lstm_jax.tasks.scores import best_high
 
 __all__ = ["SearchPaths", "default_metric", "records", "search"]
 
-_HIDDEN = ("process", "tries")
+_HIDDEN = ("process", "tries", "saved", "goes_on")
+"""Attributes of a trial that no record shows."""
 
 
 class SearchPaths(SweepPaths):
@@ -137,8 +138,9 @@ def search(
 
     What a trial is worth is its metric on valid, by its best checkpoint; after each evaluation the pruner is
     asked, and a run that it ends has its reason in stopped.json. A run that fails (a loss that is not
-    finite, settings that are no model) is a failed trial. Started again, a search goes on: finished trials
-    stand, and what was in training goes on from its checkpoint, as a new trial.
+    finite, settings that are no model) is a failed trial. Started again, a search resumes: finished trials
+    stand, and a run that was in training resumes from its checkpoint. An attempt that was stopped or killed is
+    no trial: it counts neither among `trials` nor in the record.
 
     Args:
       space: what to choose from.
@@ -176,18 +178,17 @@ def search(
         "pruner": pruner,
         "command": shlex.join(["python", *sys.argv]),
     }
-    take_up_the_dead(study, take_over)
+    take_up_the_dead(study, take_over, lambda run: _saved(paths.member(run)))
     with stoppable():
         while (count := counted(study)) < trials:
             trial = study.ask()
             run = trial.user_attrs.get("run", f"trial-{trial.number:04d}")
-            tries = trial.user_attrs.get("tries", 0) + 1
-            for key, value in (("process", this_process()), ("run", run), ("tries", tries)):
+            for key, value in (("process", this_process()), ("run", run)):
                 trial.set_user_attr(key, value)
             try:
                 line = _trial(study, trial, space, paths, metric, keep)
             except Interrupted:
-                requeue(study, trial, died=False)
+                requeue(study, trial, tries=0)
                 raise
             say(f"{count + 1}/{trials} {run}: {line}")
             _record(paths, study, space, metric, about)
@@ -238,7 +239,7 @@ def _trial(study: Any, trial: Any, space: Space, paths: SearchPaths, metric: str
         study.tell(trial, state=failed)
         return f"failed: {reason}"
     if state == "stopped":
-        reason = json.loads(RunPaths(where).stopped.read_text(encoding="utf-8"))["reason"]
+        reason = _reason_of(RunPaths(where).stopped)
         trial.set_user_attr("reason", reason)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return reason
@@ -259,6 +260,13 @@ def _trial(study: Any, trial: Any, space: Space, paths: SearchPaths, metric: str
     return f"valid {metric} {value:.4g} ({mark})"
 
 
+def _reason_of(stopped: Path) -> str:
+    try:
+        return str(json.loads(stopped.read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{stopped} cannot be read ({error}): start the search again") from error
+
+
 def _saved(where: Path) -> int:
     """The last evaluated step that the newest checkpoint can know of, by its name."""
     latest = RunPaths(where).checkpoints / "latest"
@@ -267,22 +275,36 @@ def _saved(where: Path) -> int:
 
 
 def records(study: Any) -> list[dict[str, Any]]:
-    """The trials as plain data, by number: {"run", "state", "value", "params", ...}."""
+    """Returns the trials as plain data, in the order in which they began: {"run", "state", "value", "params", ...}.
+
+    A trial that was stopped or killed and resumed is one row, with the outcome and the number of its last attempt.
+    """
     trials = study.get_trials(deepcopy=False)
-    goes_on = {t.user_attrs["goes_on"]: t.number for t in trials if "goes_on" in t.user_attrs}
+    resumed = {trial.user_attrs.get("goes_on") for trial in trials}
+    first: dict[int, int] = {}
+    params: dict[int, dict[str, Any]] = {}
+    attributes: dict[int, dict[str, Any]] = {}
+    for trial in trials:  # each attempt knows what the ones before it knew
+        number, before = trial.number, trial.user_attrs.get("goes_on")
+        first[number] = first.get(before, number)
+        params[number] = params.get(before, {}) | trial.params
+        attributes[number] = attributes.get(before, {}) | trial.user_attrs
     found = []
-    for trial in trials:
-        extra = {name: value for name, value in trial.user_attrs.items() if name not in _HIDDEN}
-        if trial.number in goes_on:
-            extra["reason"] = f"stopped; trial {goes_on[trial.number]} goes on with its run"
+    for trial in sorted(trials, key=lambda trial: first[trial.number]):
+        known = attributes[trial.number]
+        if trial.number in resumed or ("run" not in known and trial.state.name == "FAIL"):
+            continue
+        extra = {name: value for name, value in known.items() if name not in _HIDDEN}
+        if "given_up" in extra:
+            extra["reason"] = extra.pop("given_up")
         found.append(
             {
                 "number": trial.number,
                 "state": trial.state.name.lower(),
                 "value": trial.value if trial.state.name == "COMPLETE" else None,
                 "evaluations": {str(step): value for step, value in trial.intermediate_values.items()},
-                "params": trial.params,
-                "host": trial.user_attrs.get("process", "").partition(":")[0],
+                "params": params[trial.number],
+                "host": known.get("process", "").partition(":")[0],
                 **extra,
             }
         )

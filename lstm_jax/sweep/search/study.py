@@ -1,5 +1,6 @@
 """optuna's study: samplers, pruners, the storage that several machines may share, and trials left behind."""
 
+import json
 import logging
 import os
 import socket
@@ -24,7 +25,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 TRIES = 3
-"""How often a trial is begun whose process dies, before it counts as failed."""
+"""How often in a row a trial's process may die without having saved anything more, before it is given up."""
 
 
 def need_optuna() -> Any:
@@ -86,10 +87,13 @@ def open_study(storage: str, name: str, direction: str, sampler: str, pruner: st
             from optuna.storages.journal import JournalFileBackend
 
             Path(storage).parent.mkdir(parents=True, exist_ok=True)
+            mend_journal(Path(storage))
             where = JournalStorage(JournalFileBackend(storage))
         study = optuna.create_study(
             study_name=name, storage=where, direction=direction, load_if_exists=True, pruner=prune(optuna)
         )
+    except UserError:
+        raise
     except Exception as error:  # SQLAlchemy's, the system's, JSON's: many kinds with one cause
         text = " ".join(str(error).split())[:200]
         raise UserError(
@@ -101,6 +105,47 @@ def open_study(storage: str, name: str, direction: str, sampler: str, pruner: st
     past = len(study.get_trials(deepcopy=False))
     study.sampler = make(optuna, None if seed is None else (seed * 1_000_003 + past) % 2**32)
     return study
+
+
+def mend_journal(path: Path) -> None:
+    """Cuts off the last line of a journal where a kill or a full disk left it incomplete.
+
+    Left in place, it would become part of the line that is written next, and the journal unreadable.
+
+    Raises:
+      UserError: another line is damaged, or the file cannot be read or written.
+    """
+    if not path.exists():
+        return
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # who writes holds it, so that an incomplete line is nobody's work in progress
+    try:
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.splitlines(), 1):
+            if not _is_record(line):
+                raise UserError(
+                    f"line {number} of the journal {path} is damaged: put back a copy, or give another --storage"
+                )
+        if _is_record(content[len(whole) :]):
+            with open(path, "ab") as file:
+                file.write(b"\n")
+        elif len(whole) < len(content):
+            os.truncate(path, len(whole))
+            _log.warning("the last line of %s was incomplete, as after a kill: it is left out", path)
+    except OSError as error:
+        raise UserError(f"the journal {path} cannot be read: {error.strerror}") from error
+    finally:
+        lock.release()
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def this_process() -> str:
@@ -129,19 +174,15 @@ def _lives(process: str) -> bool:
     return _named(pid) == process
 
 
-def requeue(study: Any, trial: Any, *, died: bool) -> None:
-    """Tells that the trial failed, and puts its settings first in the queue: its run goes on where it saved.
+def requeue(study: Any, trial: Any, *, tries: int, saved: int = -1) -> None:
+    """Ends this attempt at a trial, and puts its settings first in the queue: its run resumes where it saved.
 
     Args:
       study, trial: optuna's, the trial as it is stored.
-      died: its process did, which is one of TRIES.
+      tries: attempts so far that died without having saved anything more.
+      saved: the step of the run's newest checkpoint.
     """
-    tries = trial.user_attrs.get("tries", 1)
-    attributes = {
-        "run": trial.user_attrs["run"],
-        "tries": tries if died else tries - 1,
-        "goes_on": trial.number,
-    }
+    attributes = {"run": trial.user_attrs["run"], "tries": tries, "saved": saved, "goes_on": trial.number}
     params = dict(trial.params)
     if (
         "goes_on" in trial.user_attrs
@@ -152,12 +193,13 @@ def requeue(study: Any, trial: Any, *, died: bool) -> None:
     study.enqueue_trial(params, user_attrs=attributes)
 
 
-def take_up_the_dead(study: Any, take_over: bool) -> None:
-    """Looks at trials that are said to be running, and takes up those whose process is gone.
+def take_up_the_dead(study: Any, take_over: bool, saved: Callable[[str], int] = lambda run: -1) -> None:
+    """Requeues trials that are recorded as running and whose process is gone.
 
     Args:
       study: optuna's.
-      take_over: those of other machines too, which cannot be looked at from here.
+      take_over: those of other machines too, which cannot be checked from here.
+      saved: name of a run -> the step of its newest checkpoint.
     """
     optuna = need_optuna()
     others = 0
@@ -168,19 +210,36 @@ def take_up_the_dead(study: Any, take_over: bool) -> None:
             continue
         if not here and not take_over:
             others += 1
-        elif "run" not in trial.user_attrs or trial.user_attrs.get("tries", 1) >= TRIES:
+        elif "run" not in trial.user_attrs:  # killed before it began
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            _log.warning("trial %d, whose process died, counts as failed", trial.number)
         else:
-            requeue(study, trial, died=True)
-            _log.info("trial %d was running when its process died: its run goes on", trial.number)
+            step = saved(trial.user_attrs["run"])
+            tries = trial.user_attrs.get("tries", 0) + 1 if step <= trial.user_attrs.get("saved", -1) else 1
+            if tries >= TRIES:
+                _give_up(study, trial, step)
+                continue
+            requeue(study, trial, tries=tries, saved=step)
+            _log.info("trial %d was running when its process died: its run resumes", trial.number)
     if others:
         _log.info("%d trials are running on other machines; if they are not: --take_over", others)
 
 
+def _give_up(study: Any, trial: Any, step: int) -> None:
+    """Ends a trial whose process dies again and again; it does not count among those asked for."""
+    where = f"at step {step}" if step >= 0 else "before its first checkpoint"
+    reason = f"its process died {TRIES} times {where}"
+    optuna = need_optuna()
+    optuna.trial.Trial(study, trial._trial_id).set_user_attr("given_up", reason)
+    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    _log.warning("trial %d is given up: %s", trial.number, reason)
+
+
 def counted(study: Any) -> int:
-    """Trials that are over or running, without those that another one goes on with."""
-    waiting = need_optuna().trial.TrialState.WAITING
+    """Trials that have ended in training (complete, pruned or failed), and those that are running now.
+
+    An attempt that was stopped or killed is no trial.
+    """
+    states = need_optuna().trial.TrialState
+    ended = (states.COMPLETE, states.PRUNED, states.RUNNING)
     trials = study.get_trials(deepcopy=False)
-    continued = {trial.user_attrs.get("goes_on") for trial in trials}
-    return sum(trial.state != waiting and trial.number not in continued for trial in trials)
+    return sum(trial.state in ended or "reason" in trial.user_attrs for trial in trials)
