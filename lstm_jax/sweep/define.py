@@ -112,7 +112,8 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
       definition: plain data, see the module.
 
     Raises:
-      UserError: more than MOST_MEMBERS members, an unknown part or field, a value of the wrong type, a field swept twice, a bad template or
+      UserError: more than MOST_MEMBERS members, an unknown part or field,
+        a value of the wrong type, a field swept twice, a bad template or
         distribution, two members that are the same (a forget bias makes no difference to a cell that has
         none), or a baseline that is none of the variants.
     """
@@ -139,8 +140,8 @@ def expand(base: ConfigDict, definition: Mapping[str, Any]) -> Sweep:
     if count > MOST_MEMBERS:
         parts = " x ".join(f"{len(axis):,}" for axis in axes if len(axis) > 1)
         raise UserError(
-            f"the sweep has {count:,} members ({parts}): at most {MOST_MEMBERS:,} are allowed; give fewer values "
-            "or seeds, or search the space with experiments/search.py"
+            f"the sweep has {count:,} members ({parts}): at most {MOST_MEMBERS:,} are allowed; give fewer "
+            "values or seeds, or search the space with experiments/search.py"
         )
 
     members: list[Member] = []

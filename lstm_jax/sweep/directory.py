@@ -86,7 +86,8 @@ class SweepPaths:
             ) from error
         if problem := _misshapen(record):
             raise UserError(
-                f"{self.record} is no record of a sweep: {problem}; put back a copy, or choose another workdir"
+                f"{self.record} is no record of a sweep: {problem}; put back a copy, or choose "
+                "another workdir"
             )
         return record
 

@@ -216,7 +216,7 @@ def _known(value: float) -> float | None:
 
 
 def _cell(value: Any) -> Any:
-    """Returns the value as a CSV cell; text that a spreadsheet would run as a formula begins with an apostrophe."""
+    """Returns the value as a CSV cell, with an apostrophe before what a spreadsheet takes for a formula."""
     if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA):
         return value
     try:

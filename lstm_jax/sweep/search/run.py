@@ -139,8 +139,8 @@ def search(
     What a trial is worth is its metric on valid, by its best checkpoint; after each evaluation the pruner is
     asked, and a run that it ends has its reason in stopped.json. A run that fails (a loss that is not
     finite, settings that are no model) is a failed trial. Started again, a search resumes: finished trials
-    stand, and a run that was in training resumes from its checkpoint. An attempt that was stopped or killed is
-    no trial: it counts neither among `trials` nor in the record.
+    stand, and a run that was in training resumes from its checkpoint. An attempt that was stopped or killed
+    is no trial: it counts neither among `trials` nor in the record.
 
     Args:
       space: what to choose from.
@@ -275,9 +275,9 @@ def _saved(where: Path) -> int:
 
 
 def records(study: Any) -> list[dict[str, Any]]:
-    """Returns the trials as plain data, in the order in which they began: {"run", "state", "value", "params", ...}.
+    """Returns the trials in the order in which they began: {"run", "state", "value", "params", ...}.
 
-    A trial that was stopped or killed and resumed is one row, with the outcome and the number of its last attempt.
+    A trial that was stopped or killed and resumed is one row, with the outcome and number of its last attempt.
     """
     trials = study.get_trials(deepcopy=False)
     resumed = {trial.user_attrs.get("goes_on") for trial in trials}

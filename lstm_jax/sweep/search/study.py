@@ -127,7 +127,8 @@ def mend_journal(path: Path) -> None:
         for number, line in enumerate(whole.splitlines(), 1):
             if not _is_record(line):
                 raise UserError(
-                    f"line {number} of the journal {path} is damaged: put back a copy, or give another --storage"
+                    f"line {number} of the journal {path} is damaged: put back a copy, or give another "
+                    "--storage"
                 )
         if _is_record(content[len(whole) :]):
             with open(path, "ab") as file:
