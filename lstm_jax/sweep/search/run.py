@@ -277,7 +277,7 @@ def _saved(where: Path) -> int:
 def records(study: Any) -> list[dict[str, Any]]:
     """Returns the trials in the order in which they began: {"run", "state", "value", "params", ...}.
 
-    A trial that was stopped or killed and resumed is one row, with the outcome and number of its last attempt.
+    A trial that was stopped or killed and resumed is one row, with number and outcome of its last attempt.
     """
     trials = study.get_trials(deepcopy=False)
     resumed = {trial.user_attrs.get("goes_on") for trial in trials}
