@@ -143,42 +143,62 @@ def choose(
         job_groups = one_by_one(jobs)
         if most > 1:
             share = min(workers, len(every))
-            job_groups = regroup(every, jobs, lambda all_: split_groups(group_by_program(all_), share, most))
+            job_groups = regroup(every, jobs, lambda some: split_groups(group_by_program(some), share, most))
         return schedule._replace(workers=max(1, min(workers, len(job_groups)))), job_groups
-    workers = 1 if accelerators() else min(asked or len(cores()), len(jobs))
-    alone = "processes" if workers > 1 else "sequential"
-    schedule = schedule._replace(workers=workers)
+    most_workers = 1 if accelerators() else asked or len(cores())
     if begun := begun_groups(every):
-        largest_begun = max(map(len, begun))
-        if largest_begun == 1:
-            return schedule._replace(mode=alone, why="auto: as the sweep began"), one_by_one(jobs)
-        share = min(asked or len(cores()), len(every))
-        job_groups = regroup(
-            every, jobs, lambda all_: split_groups(group_by_program(all_), share, largest_begun)
-        )
-        workers = max(1, min(share, len(job_groups)))
-        return schedule._replace(mode="vmap", workers=workers, why="auto: as the sweep began"), job_groups
+        return _as_begun(jobs, schedule, every, begun, most_workers)
+    return _measured(jobs, schedule, min(most_workers, len(jobs)))
+
+
+def _alone(workers: int) -> str:
+    """Returns the mode that trains members one at a time."""
+    return "processes" if workers > 1 else "sequential"
+
+
+def _as_begun(
+    jobs: Sequence[Job],
+    schedule: Schedule,
+    every: Sequence[Job],
+    begun: Sequence[Sequence[Job]],
+    workers: int,
+) -> tuple[Schedule, list[list[Job]]]:
+    """Returns schedule and groups of a sweep in mode "auto" that has begun; nothing is measured again."""
+    most, why = max(map(len, begun)), "auto: as the sweep began"
+    if most == 1:
+        workers = min(workers, len(jobs))
+        return schedule._replace(mode=_alone(workers), workers=workers, why=why), one_by_one(jobs)
+    share = min(workers, len(every))
+    job_groups = regroup(every, jobs, lambda some: split_groups(group_by_program(some), share, most))
+    workers = max(1, min(workers, len(job_groups)))
+    return schedule._replace(mode="vmap", workers=workers, why=why), job_groups
+
+
+def _measured(jobs: Sequence[Job], schedule: Schedule, workers: int) -> tuple[Schedule, list[list[Job]]]:
+    """Returns schedule and groups of a new sweep in mode "auto", by what is measured to be faster."""
+    alone, schedule = _alone(workers), schedule._replace(workers=workers)
+
+    def one_at_a_time(why: str) -> tuple[Schedule, list[list[Job]]]:
+        return schedule._replace(mode=alone, why=f"auto: {why}"), one_by_one(jobs)
+
     groups = group_by_program(jobs)
     largest = max(groups, key=len)
-    work = max(_windows(job) for job in largest) * len(largest)
     if len(largest) == 1:
-        return schedule._replace(mode=alone, why="auto: no two members can share a program"), one_by_one(jobs)
-    if work < WORTH_MEASURING:
-        return schedule._replace(
-            mode=alone, why="auto: too little to train to be worth measuring"
-        ), one_by_one(jobs)
+        return one_at_a_time("no two members can share a program")
+    if max(_windows(job) for job in largest) * len(largest) < WORTH_MEASURING:
+        return one_at_a_time("too little to train to be worth measuring")
     most = schedule.together or MOST
     shares = split_groups([largest], workers, most)[:workers]
-    every = cores()
+    mine = cores()
     try:
-        pace = choose_faster(shares, [every[k::workers] or every for k in range(workers)])
+        pace = choose_faster(shares, [mine[k::workers] or mine for k in range(workers)])
     except UserError as error:
-        return schedule._replace(mode=alone, why=f"auto: without a measurement, {error}"), one_by_one(jobs)
+        return one_at_a_time(f"without a measurement, {error}")
+    if pace.together <= pace.one_by_one:
+        return one_at_a_time(str(pace))
     if pace.members < min(map(len, shares)):  # more do not fit, or cannot be trained together
         most = pace.members
-    at_once = pace.together > pace.one_by_one
-    job_groups = split_groups(groups, workers, most) if at_once else one_by_one(jobs)
-    return schedule._replace(mode="vmap" if at_once else alone, why=f"auto: {pace}"), job_groups
+    return schedule._replace(mode="vmap", why=f"auto: {pace}"), split_groups(groups, workers, most)
 
 
 def _windows(job: Job) -> int:
