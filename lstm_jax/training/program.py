@@ -244,7 +244,7 @@ def together(
     for other in tasks[1:]:
         if _static(other) != _static(task):
             raise UserError(f"runs of the task {task.name} with other windows cannot be trained together")
-    if model.backend == "cudnn":
+    if model.backend in ("cudnn", "fused"):  # neither can be vmapped
         model = make_model(task, {**first.model.to_dict(), "backend": "scan"})
     sections = [config.to_dict() for config in configs]
     own = [make_model(task, section["model"]) for section in sections]  # for their initial values

@@ -49,7 +49,7 @@ def choose(
 
     Args:
       cell: the cell.
-      backend: a name of BACKENDS, or "auto": cudnn where it serves, else scan.
+      backend: a name of BACKENDS, or "auto": fused where it serves on a GPU that has confirmed it, else scan.
       lengths: whether lengths will be given.
       resets: whether resets will be given.
       trace: whether the gates are wanted.
@@ -58,7 +58,7 @@ def choose(
       platform: of `platform_name`; None: the one at hand.
 
     Returns:
-      (name, why), e.g. ("scan", "auto: cudnn does not serve: it needs an NVIDIA GPU, ...").
+      (name, why), e.g. ("scan", "auto: fused does not serve: it needs an NVIDIA GPU, ...").
 
     Raises:
       UserError: an unknown backend, or one asked for by name that cannot serve; the message says why.
@@ -66,10 +66,11 @@ def choose(
     wanted: dict[str, Any] = dict(lengths=lengths, resets=resets, trace=trace, chunk=chunk, vmapped=vmapped)
     wanted["platform"] = platform_name() if platform is None else platform
     if backend == "auto":
-        reason = BACKENDS["cudnn"].supports(cell, **wanted)
+        # Never cudnn: slower than the scan on the GPU where both were measured (experiments/RESULTS.md).
+        reason = BACKENDS["fused"].supports(cell, **wanted) or fused.unconfirmed()
         if reason is None:
-            return "cudnn", "auto: cudnn serves this cell on this platform"
-        return "scan", f"auto: cudnn does not serve: {reason}"
+            return "fused", "auto: fused serves this cell, confirmed on this kind of GPU"
+        return "scan", f"auto: fused does not serve: {reason}"
     check_name(backend, ("auto", *BACKENDS), "backend")
     reason = BACKENDS[backend].supports(cell, **wanted)
     if reason is not None:

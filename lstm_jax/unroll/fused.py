@@ -11,7 +11,7 @@ of the weight is then one product outside, as in `backward`, and the forward kee
 the values of the costly functions. What follows from the carries of all steps in parallel (y where it is not
 a leaf of the carry, and the trace) is computed outside, and only where it is used.
 
-"auto" does not take it: that is for measurements on a device to decide.
+"auto" takes it on the GPUs that have confirmed it, see CONFIRMED.
 """
 
 import functools
@@ -34,7 +34,10 @@ from lstm_jax.unroll.recurrent_product import Product, recurrent_product
 from lstm_jax.unroll.smooth import halve, is_smooth
 from lstm_jax.unroll.unit_programs import Programs, programs
 
-__all__ = ["run", "supports"]
+__all__ = ["CONFIRMED", "run", "supports", "unconfirmed"]
+
+CONFIRMED = {"9.0": "NVIDIA H200, jax 0.11.2, 2026-11-27, commit fe5ed05: experiments/accelerator/"}
+"""compute capability -> where the kernels gave the loop's values and gradients and were the fastest."""
 
 
 def supports(
@@ -56,6 +59,14 @@ def supports(
     if chunk:
         return "it cannot recompute in chunks (chunk)"
     return persistent.unavailable() or _refusal(cell, batch)
+
+
+def unconfirmed() -> str | None:
+    """Returns why "auto" does not take the kernels on the GPU at hand, None where they are confirmed."""
+    capability = str(getattr(jax.devices()[0], "compute_capability", "none"))
+    if capability in CONFIRMED:
+        return None
+    return f"no GPU of compute capability {capability} has confirmed it yet (benchmarks/accelerator.py)"
 
 
 @functools.lru_cache(64)

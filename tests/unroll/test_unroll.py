@@ -2,6 +2,7 @@
 
 import functools
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from lstm_jax import cells, unroll
 from lstm_jax.cells.base import Cell
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.pytrees import FIXED
-from lstm_jax.unroll import cudnn, properties
+from lstm_jax.unroll import cudnn, fused, properties
 from lstm_jax.unroll.properties import Setting, run, values_and_gradients, weigh
 from tests import oracles, step_loop
 
@@ -586,7 +587,7 @@ def test_cudnn_equals_loop_with_the_reference_in_its_place(case, lengths, monkey
         return jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*setup(cell))
 
     assert_close(gradients("cudnn"), gradients("loop"))
-    assert unroll.unroll(cell, *setup(cell), backend="auto").trace == {}
+    assert unroll.unroll(cell, *setup(cell), backend="cudnn").trace == {}
 
 
 WANTS = [{}, dict(lengths=True), dict(resets=True), dict(trace=True), dict(chunk=2), dict(vmapped=True)]
@@ -604,8 +605,8 @@ def test_every_backend_serves_or_says_why_not(case, platform):
 
 def test_what_cudnn_serves():
     cell = cells.lstm(H)
-    assert unroll.choose(cell, platform="gpu")[0] == "cudnn"
-    assert unroll.choose(cell, platform="gpu", lengths=True)[0] == "cudnn"
+    assert unroll.choose(cell, "cudnn", platform="gpu")[0] == "cudnn"
+    assert unroll.choose(cell, "cudnn", platform="gpu", lengths=True)[0] == "cudnn"
     refused = {
         "platform is cpu": (cell, dict(platform="cpu")),
         "platform is rocm": (cell, dict(platform="rocm")),
@@ -620,10 +621,21 @@ def test_what_cudnn_serves():
     }
     for reason, (refused_cell, wanted) in refused.items():
         wanted = dict(platform="gpu") | wanted
-        name, why = unroll.choose(refused_cell, **wanted)
-        assert name == "scan" and reason in why
         with pytest.raises(UserError, match=re.escape(reason)):
             unroll.choose(refused_cell, "cudnn", **wanted)
+
+
+def test_auto_takes_the_fused_kernels_only_on_a_gpu_that_has_confirmed_them(monkeypatch):
+    cell = cells.lstm(H)
+    assert unroll.choose(cell)[0] == "scan"
+    monkeypatch.setattr(fused.persistent, "unavailable", lambda: None)
+    for capability, expected in (("9.0", "fused"), ("8.0", "scan")):
+        gpu = SimpleNamespace(compute_capability=capability)
+        monkeypatch.setattr(jax, "devices", lambda gpu=gpu: [gpu])
+        name, why = unroll.choose(cell, platform="gpu")
+        assert name == expected and (name == "fused" or "compute capability 8.0" in why)
+        assert unroll.choose(cell, platform="gpu", vmapped=True)[0] == "scan"
+        assert unroll.choose(cells.layer_norm_lstm(H), platform="gpu")[0] == "scan"
 
 
 def test_choose_by_name():
