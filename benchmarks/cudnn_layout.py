@@ -1,10 +1,9 @@
-"""Which flat order of weights makes `jax.experimental.rnn.lstm` (cuDNN) compute the LSTM's equations on this GPU.
+"""The flat order of weights with which cuDNN (`jax.experimental.rnn.lstm`) computes the LSTM on this GPU.
 
     python benchmarks/cudnn_layout.py
 
-Tries every order of the four gates, matrices as they are and transposed, and biases in the first or the second of
-cuDNN's two places, against `jax.experimental.rnn.lstm_ref`'s own order and this project's loop. Prints the relative
-error of each order that comes close, or the best.
+Tries every order of the four gates, matrices as they are and transposed, and biases in the first or the
+second of cuDNN's two places, against this project's loop; prints the closest.
 """
 
 import itertools
@@ -45,9 +44,7 @@ def main() -> None:
                     error = float(np.linalg.norm(ys - wanted) / np.linalg.norm(wanted))
                     found.append((error, "".join("ifgo"[g] for g in gates), transposed, second, major))
     for error, *what in sorted(found)[:4]:
-        print(
-            f"{error:.3g}: gates {what[0]}, transposed {what[1]}, bias in the second place {what[2]}, x {what[3]}-major"
-        )
+        print(f"{error:.3g}: gates, transposed, bias second, x major: {what}")
 
 
 if __name__ == "__main__":

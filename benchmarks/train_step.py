@@ -26,10 +26,10 @@ OURS = "lstm_jax"
 
 
 class Worker:
-    """A contestant's process, ready to run rounds."""
+    """A contestant's process. All start at once; `ready` waits for one."""
 
     def __init__(self, name: str, shape: str, precision: str, steps: int):
-        """Starts it and waits until it is warm; raises RuntimeError with its last words if it dies."""
+        """Starts it."""
         command = [sys.executable, str(HERE / "worker.py"), name, shape, precision, str(steps)]
         self.name = name
         self.process = subprocess.Popen(
@@ -39,6 +39,10 @@ class Worker:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.about: dict = {}
+
+    def ready(self) -> None:
+        """Waits until it is warm; raises RuntimeError with its last words if it dies."""
         self.about = self._answer()
 
     def _answer(self) -> dict:
@@ -62,12 +66,13 @@ class Worker:
 
 def measure(shape: str, names: list[str], precision: str, steps: int, rounds: int) -> dict:
     """Times the contestants in turn; returns name -> figures, or why it cannot run."""
-    workers, missing = [], {}
-    for name in names:
+    started, workers, missing = [Worker(name, shape, precision, steps) for name in names], [], {}
+    for worker in started:
         try:
-            workers.append(Worker(name, shape, precision, steps))
+            worker.ready()
+            workers.append(worker)
         except RuntimeError as error:
-            missing[name] = str(error)
+            missing[worker.name] = str(error)
     answers = {worker.name: [] for worker in workers}
     for turn in range(rounds):
         for worker in workers[turn % len(workers) :] + workers[: turn % len(workers)]:
