@@ -59,6 +59,7 @@ static u16 narrow(float x) {
 static int thread_index() { return now % fibers_a_block; }
 static int block_index() { return now / fibers_a_block; }
 static void synchronize() { meet(&arrived[block_index()], &generation[block_index()], fibers_a_block); }
+static void synchronize_warp() { meet(&warp_arrived[now / 32], &warp_generation[now / 32], 32); }
 static long long clock_now() { return ticks; }
 static void store_release(int *p, int value) { *p = value; }
 static int load_acquire(const int *p) { yield(); return *(volatile const int *)p; }

@@ -122,7 +122,7 @@ def test_what_fused_refuses():
         "chunk": (cell, dict(chunk=4)),
         "float32 or bfloat16, not of float16": (cells.lstm(H, dtype=jnp.float16), {}),
         "H = 4000": (cells.lstm(4000, dtype=jnp.bfloat16), {}),
-        "a batch of 512": (cell, dict(batch=512)),
+        "at B = 512": (cell, dict(batch=512)),
     }
     for reason, (refused_cell, wanted) in refused.items():
         assert reason in fused.supports(refused_cell, **(dict(platform="gpu") | wanted))
@@ -131,7 +131,7 @@ def test_what_fused_refuses():
 def test_a_batch_that_does_not_fit_runs_on_the_scan():
     cell = cells.lstm(H)
     params, xs = cell.init(KEY, 2), jax.random.normal(KEY, (2, 512, 2))
-    with pytest.warns(UserWarning, match="to the scan: it does not serve a batch of 512"):
+    with pytest.warns(UserWarning, match="to the scan: it cannot hold .* at B = 512"):
         got = unroll.unroll(cell, params, xs, backend="fused")
     assert properties.difference(got, unroll.unroll(cell, params, xs, backend="scan")) is None
 

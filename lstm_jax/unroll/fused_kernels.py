@@ -93,6 +93,7 @@ def _constants(shapes: Shapes, programs: Programs, *, backward: bool) -> dict[st
         B=shapes.batch,
         H=shapes.hidden,
         R=shapes.columns,
+        COLUMNS=1 if backward else shapes.columns,
         K=depth,
         NC=len(shapes.carry),
         NWT=shapes.weights,
@@ -171,7 +172,7 @@ def forward_kernel(shapes: Shapes, programs: Programs, *, keep: bool) -> Kernel:
     float after[EPT][NC], own_now[EPT][NO];
     FOR_EACH_UNIT
       float r[R];
-      _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(partials, n * U + j, b);
+      _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(areas, n * U + j, b);
       step_forward(wt[i], state[i], z[i], r, after[i], own_now[i]);
       _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[i][n];
       if (t + 1 < T) {{
@@ -273,7 +274,7 @@ def backward_kernel(shapes: Shapes, programs: Programs, used: tuple[bool, ...]) 
       }}
       PRODUCT((s - 1) & 1)
       FOR_EACH_UNIT
-        direct[i][SOURCE] += summed(partials, j, b);
+        direct[i][SOURCE] += summed(areas, j, b);
         {back_to_start if shapes.resets else ""}
       END_EACH
     }}

@@ -10,6 +10,7 @@
 // words 4 q .. 4 q + 3 of sequence g, which are the operands of two mma.
 
 struct __align__(16) Quad { u32 w[4]; };
+struct __align__(8) Pair { u32 w[2]; };
 
 #define THREADS (NW * 32)
 #define ROWS (MT * 16)       // columns of the block's slice, padded to whole tiles
@@ -21,6 +22,9 @@ struct __align__(16) Quad { u32 w[4]; };
 #define PADDING (KP - K > 0 ? KP - K : 1)
 #define KC ((CHUNKS + NW - 1) / NW) // chunks of a warp
 #define KS (KC - KR > 0 ? KC - KR : 0) // of those, kept in shared memory; the first KR are kept in registers
+#define UPPER (U * COLUMNS - (MT - 1) * 16 < 8 ? 0 : U * COLUMNS - (MT - 1) * 16 - 8) // rows past 8 of the last tile
+#define AREA (RING * NB8 * 512 > (ROWS * STRIDE * 4 + 15) / 16 * 16 ? RING * NB8 * 512 : (ROWS * STRIDE * 4 + 15) / 16 * 16)
+#define REST ((MT - 1) * 512 + 256 + UPPER * 32) // bytes of a warp's half chunk in shared memory
 #define EPT ((B * U + THREADS - 1) / THREADS) // units of sequences a thread has
 
 DEVICE float round_bf16(float x) { return widen(narrow(x)); }
@@ -86,11 +90,33 @@ DEVICE void multiply_tile(float *acc, const Quad &a, u32 b0, u32 b1) {
 #endif
 }
 
+// A tile's place in shared memory. Of the last one only the rows that there are are kept: first words 0 and 2 of
+// every lane, then words 1 and 3 of the lanes that have them.
+DEVICE char *rest_of(char *rest, int kc, int warp, int m, int s) {
+  return rest + (((kc - KR) * NW + warp) * 2 + s) * REST + m * 512;
+}
+DEVICE void keep_quad(char *place, const Quad &a, int m, int lane) {
+  if (UPPER == 8 || m < MT - 1) {
+    ((Quad *)place)[lane] = a;
+  } else {
+    Pair low = {{a.w[0], a.w[2]}}, high = {{a.w[1], a.w[3]}};
+    ((Pair *)place)[lane] = low;
+    if (lane / 4 < UPPER) ((Pair *)place)[32 + lane] = high;
+  }
+}
+DEVICE Quad kept_quad(const char *place, int m, int lane) {
+  if (UPPER == 8 || m < MT - 1) return ((const Quad *)place)[lane];
+  Pair low = ((const Pair *)place)[lane], high = {{0, 0}};
+  if (lane / 4 < UPPER) high = ((const Pair *)place)[32 + lane];
+  Quad a = {{low.w[0], high.w[0], low.w[1], high.w[1]}};
+  return a;
+}
+
 struct Slice {
   Quad own[KR > 0 ? KR : 1][MT][2];
 };
 
-DEVICE void load_slice(Slice &slice, Quad *shared, const ELEMENT *w, int unit0, int warp, int lane) {
+DEVICE void load_slice(Slice &slice, char *rest, const ELEMENT *w, int unit0, int warp, int lane) {
 #pragma unroll
   for (int kc = 0; kc < KC; kc++)
 #pragma unroll
@@ -101,7 +127,7 @@ DEVICE void load_slice(Slice &slice, Quad *shared, const ELEMENT *w, int unit0, 
         if (kc < KR)
           slice.own[kc < KR ? kc : 0][m][s] = a;
         else
-          shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane] = a;
+          keep_quad(rest_of(rest, kc, warp, m, s), a, m, lane);
       }
 }
 
@@ -112,15 +138,16 @@ DEVICE void fetch(Quad *ring, const ELEMENT *x, int kc, int warp, int lane) {
   for (int n = 0; n < NB8; n++) {
     int b = n * 8 + g;
     bool live = chunk < CHUNKS && b < B;
-    copy_async(&ring[((kc % RING * NW + warp) * NB8 + n) * 32 + lane],
+    copy_async(&ring[(kc % RING * NB8 + n) * 32 + lane],
                x + (live ? (long)b * KP + chunk * CHUNK + q * QUAD : 0), live);
   }
   copies_committed();
 }
 
 // The warp's share of the product with x [B, KP], into partial[ROWS][STRIDE].
-DEVICE void multiply(const Slice &slice, const Quad *shared, Quad *ring, const ELEMENT *x, float *partial, int warp,
-                     int lane) {
+DEVICE void multiply(const Slice &slice, char *rest, char *area, const ELEMENT *x, int warp, int lane) {
+  Quad *ring = (Quad *)area;
+  float *partial = (float *)area; // in the ring's place, once it is read
   int g = lane >> 2, q = lane & 3;
   float acc[MT][NB8][4];
 #pragma unroll
@@ -136,7 +163,7 @@ DEVICE void multiply(const Slice &slice, const Quad *shared, Quad *ring, const E
     copies_awaited(KC - 1 - kc < RING - 1 ? KC - 1 - kc : RING - 1);
     Quad v[NB8];
 #pragma unroll
-    for (int n = 0; n < NB8; n++) v[n] = ring[((kc % RING * NW + warp) * NB8 + n) * 32 + lane];
+    for (int n = 0; n < NB8; n++) v[n] = ring[(kc % RING * NB8 + n) * 32 + lane];
 #pragma unroll
     for (int s = 0; s < 2; s++)
 #pragma unroll
@@ -145,12 +172,13 @@ DEVICE void multiply(const Slice &slice, const Quad *shared, Quad *ring, const E
         if (kc < KR)
           a = slice.own[kc < KR ? kc : 0][m][s];
         else
-          a = shared[((((kc - KR) * NW + warp) * MT + m) * 2 + s) * 32 + lane];
+          a = kept_quad(rest_of(rest, kc, warp, m, s), m, lane);
 #pragma unroll
         for (int n = 0; n < NB8; n++) multiply_tile(acc[m][n], a, v[n].w[2 * s], v[n].w[2 * s + 1]);
       }
     if (kc + RING < KC) fetch(ring, x, kc + RING, warp, lane);
   }
+  synchronize_warp();
 #pragma unroll
   for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -160,10 +188,10 @@ DEVICE void multiply(const Slice &slice, const Quad *shared, Quad *ring, const E
         partial[(m * 16 + g + (i >> 1) * 8) * STRIDE + n * 8 + 2 * q + (i & 1)] = acc[m][n][i];
 }
 
-DEVICE float summed(const float *partials, int m, int b) {
+DEVICE float summed(const char *areas, int m, int b) {
   float sum = 0.0f;
 #pragma unroll
-  for (int warp = 0; warp < NW; warp++) sum += partials[(warp * ROWS + m) * STRIDE + b];
+  for (int warp = 0; warp < NW; warp++) sum += ((const float *)(areas + warp * AREA))[m * STRIDE + b];
   return sum;
 }
 
@@ -197,7 +225,7 @@ DEVICE bool wait(int *flags, int tid, int value, int *dead) {
     if (!live) continue;
 #define END_EACH }
 #define PRODUCT(parity)                                                                                            \
-  multiply(slice, slice_rest, ring, source + (long)(parity) * B * KP, partials + warp * ROWS * STRIDE, warp, lane); \
+  multiply(slice, slice_rest, areas + warp * AREA, source + (long)(parity) * B * KP, warp, lane); \
   synchronize();
 #define AT(n, i, t) ((((long)(t) * B + b) * (n) + (i)) * H + unit) // of an array [T, B, n, H]
 
@@ -205,10 +233,8 @@ DEVICE bool wait(int *flags, int tid, int value, int *dead) {
 
 KERNEL @NAME@(@ARGUMENTS@) {
   SHARED_MEMORY(memory);
-  float *partials = (float *)memory;
-  int *dead = (int *)(partials + NW * ROWS * STRIDE);
-  Quad *ring = (Quad *)(memory + ((NW * ROWS * STRIDE + 1) * 4 + 15) / 16 * 16);
-  Quad *slice_rest = ring + RING * NW * NB8 * 32;
+  int *dead = (int *)memory;
+  char *areas = memory + 16, *slice_rest = areas + NW * AREA;
   int tid = thread_index(), block = block_index(), warp = tid >> 5, lane = tid & 31, unit0 = block * U;
   if (tid == 0) *dead = 0;
   Slice slice;

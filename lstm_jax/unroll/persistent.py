@@ -127,28 +127,31 @@ def plan(
     """
     least = -(-hidden // blocks)
     tiles = -(-(least * columns) // 16)
-    units = min(tiles * 16 // columns, hidden)  # as many as the padding of the last tile has room for
     batch_tiles = -(-batch // 8)
-    per_thread = -(-(batch * units) // (warps * 32))
     chunks = -(-depth * itemsize // 64)
     of_a_warp = -(-chunks // warps)
-    busy = 72 + 4 * tiles * batch_tiles + 4 * batch_tiles + per_thread * state
-    in_registers = max(0, min(of_a_warp, (min(255, 65536 // (warps * 32)) - busy) // (8 * tiles)))
-    partials = (warps * tiles * 16 * (batch_tiles * 8 + 1) + 1) * 4
-    rest = (of_a_warp - in_registers) * warps * tiles * 2 * 512
-    slot = warps * batch_tiles * 512
-    ring = max(1, min(of_a_warp, RING, (shared - partials - 16 - rest) // slot))
-    total = -(-partials // 16) * 16 + rest + ring * slot
-    if busy > 240:
-        raise Refused(
-            f"it does not serve a batch of {batch} at H = {hidden}: its sums do not fit into registers"
-        )
-    if total > shared:
-        raise Refused(
-            f"it cannot hold a recurrent weight of this size on the chip: H = {hidden} at B = {batch} takes "
-            f"{total} bytes of shared memory a block, and there are {shared}"
-        )
-    return Plan(units, -(-hidden // units), warps, tiles, batch_tiles, in_registers, ring, total)
+    partial = -(-tiles * 16 * (batch_tiles * 8 + 1) * 4 // 16) * 16
+    # As many units as the padding of the last tile has room for; where the slice does not fit, no more than
+    # due, and then with fewer registers to spare.
+    full = min(tiles * 16 // columns, hidden)
+    for units, pressed in ((full, 0), (least, 0), (least, 24)):
+        per_thread = -(-(batch * units) // (warps * 32))
+        busy = 72 + 8 * (itemsize == 4) + 4 * (tiles + 1) * batch_tiles + per_thread * state - pressed
+        if busy > 240:
+            continue
+        room = min(255, 65536 // (warps * 32)) - busy
+        in_registers = max(0, min(of_a_warp, room // (8 * tiles)))
+        upper = max(0, units * columns - (tiles - 1) * 16 - 8)
+        rest = (of_a_warp - in_registers) * warps * 2 * ((tiles - 1) * 512 + 256 + upper * 32)
+        left = (shared - 16 - rest) // warps  # for each warp's ring, whose place its partial sums take later
+        ring = min(of_a_warp, RING, left // (batch_tiles * 512))
+        if ring >= min(2, of_a_warp) and partial <= left:
+            total = 16 + rest + warps * max(partial, ring * batch_tiles * 512)
+            return Plan(units, -(-hidden // units), warps, tiles, batch_tiles, in_registers, ring, total)
+    raise Refused(
+        f"it cannot hold the recurrent weight on the chip: H = {hidden} at B = {batch}, {itemsize} bytes a "
+        f"number, is too much for the registers and shared memory of {blocks} blocks"
+    )
 
 
 @functools.cache
@@ -217,6 +220,7 @@ DEVICE u16 narrow(float x) {
   return (b & 0x7fffffffu) > 0x7f800000u ? 0x7fc0 : (u16)((b + 0x7fffu + (b >> 16 & 1u)) >> 16);
 }
 DEVICE void synchronize() { __syncthreads(); }
+DEVICE void synchronize_warp() { __syncwarp(); }
 DEVICE int thread_index() { return threadIdx.x; }
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE long long clock_now() { return clock64(); }
