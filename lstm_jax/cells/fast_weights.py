@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from lstm_jax.cells.activations import Activation, activation_function, cell_name
 from lstm_jax.cells.base import Cell, Trace
 from lstm_jax.cells.gated import gated, wide
-from lstm_jax.cells.initializers import Initializer
+from lstm_jax.cells.initializers import Initializer, initializer, scaled_identity
 from lstm_jax.cells.layer_norm import layer_norm
 from lstm_jax.cells.plastic import outer
 from lstm_jax.cells.rates import rate_is_zero
@@ -30,6 +30,7 @@ def fast_weights(
     decay: float | Array = 0.95,
     eta: float | Array = 0.5,
     inner: int = 1,
+    identity: float | Array | None = 0.05,
     activation: Activation = "relu",
     init: str | Initializer = "lecun",
     dtype: Any = jnp.float32,
@@ -48,6 +49,8 @@ def fast_weights(
       decay: lambda of the paper, what is left of A after a step, in [0, 1]; may be traced.
       eta: what a state adds to A, in [0, 1]; may be traced.
       inner: S, settling steps within a step of time.
+      identity: W starts at this multiple of the identity. The public implementations of the paper start it
+        at 0.05; the paper itself does not say. None: W starts as `init` draws it. May be traced.
       activation: f, a name of `activations.ACTIVATIONS`; the paper's is relu.
       init: "lecun", "torch" or "uniform(a)", for the slow weights.
       dtype: compute dtype of h and of the slow products; A, its products and LN stay float32.
@@ -60,6 +63,10 @@ def fast_weights(
     rate_is_zero(eta, "fast_weights eta")
     if not isinstance(inner, int) or inner < 1:
         raise UserError(f"fast_weights: inner must be a positive whole number of steps, not {inner!r}")
+
+    draws = initializer(init)
+    if identity is not None:
+        draws = draws._replace(w_h=scaled_identity(identity))
 
     def extra(key: Key, draws: Initializer) -> Params:
         return {"gain": jnp.ones(hidden, jnp.float32), "shift": jnp.zeros(hidden, jnp.float32)}
@@ -76,7 +83,7 @@ def fast_weights(
         return FastWeightsCarry(decay * carry.a + eta * outer(state, state), h), h, {"fast": fast}
 
     name = cell_name("fast_weights", (activation,), ("relu",))
-    cell = gated(name, hidden, 1, FastWeightsCarry, update, init=init, dtype=dtype, extra=extra)
+    cell = gated(name, hidden, 1, FastWeightsCarry, update, init=draws, dtype=dtype, extra=extra)
 
     def carry(params: Params, batch: int) -> FastWeightsCarry:
         a = jnp.zeros((batch, hidden, hidden), wide(dtype))

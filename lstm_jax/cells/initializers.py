@@ -11,7 +11,7 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Key
 from lstm_jax.support.registry import check_name
 
-__all__ = ["Initializer", "initializer"]
+__all__ = ["Initializer", "initializer", "scaled_identity"]
 
 Draw = Callable[[Key, tuple[int, ...]], Array]
 
@@ -45,6 +45,16 @@ def _orthogonal(key: Key, shape: tuple[int, ...]) -> Array:
 
 def _zeros(key: Key, shape: tuple[int, ...]) -> Array:
     return jnp.zeros(shape, jnp.float32)
+
+
+def scaled_identity(scale: float | Array) -> Draw:
+    """Returns a draw of w_h [H, G, H] that is `scale` times the identity for each gate; reads no key."""
+
+    def draw(key: Key, shape: tuple[int, ...]) -> Array:
+        one = scale * jnp.eye(shape[0], shape[2], dtype=jnp.float32)
+        return jnp.broadcast_to(one[:, None], shape)
+
+    return draw
 
 
 def _uniform(bound: float | None) -> Draw:

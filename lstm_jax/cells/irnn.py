@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from lstm_jax.cells.activations import Activation, cell_name
 from lstm_jax.cells.base import Cell
 from lstm_jax.cells.elman import elman
-from lstm_jax.cells.initializers import Initializer, initializer
-from lstm_jax.support.notation import Array, Key
+from lstm_jax.cells.initializers import Initializer, initializer, scaled_identity
+from lstm_jax.support.notation import Array
 
 __all__ = ["irnn"]
 
@@ -37,10 +37,6 @@ def irnn(
     Raises:
       UserError: what `elman` refuses.
     """
-
-    def identity(key: Key, shape: tuple[int, ...]) -> Array:
-        return scale * jnp.eye(hidden, dtype=jnp.float32)[:, None, :]
-
-    draws = initializer(init)._replace(w_h=identity)
+    draws = initializer(init)._replace(w_h=scaled_identity(scale))
     name = cell_name("irnn", (activation,), ("relu",))
     return elman(hidden, activation=activation, init=draws, dtype=dtype)._replace(name=name)

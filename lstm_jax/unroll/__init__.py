@@ -119,7 +119,11 @@ def unroll(
     Raises:
       UserError: an unknown backend or one that cannot serve, or arguments whose shapes or dtypes do not fit.
     """
+    lengths = None if lengths is None else jnp.asarray(lengths)
     _check(cell, params, xs, carry, lengths, resets, unroll, chunk)
+    if lengths is not None:
+        # What lies past a length reaches no output, but a NaN there would reach the gradients: 0 * NaN.
+        xs = jnp.where((jnp.arange(xs.shape[0])[:, None] < lengths)[..., None], xs, 0)
     name, _ = choose(cell, backend, lengths=lengths is not None, resets=resets is not None, chunk=chunk)
     begin = cell.carry(params, xs.shape[1]) if carry is None else carry
     options = dict(key=key, lengths=lengths, resets=resets, unroll=unroll, chunk=chunk)
@@ -139,7 +143,15 @@ def _check(
     """Raises UserError where the arguments of `unroll` do not fit each other."""
     if jnp.ndim(xs) != 3 or xs.shape[0] < 1:
         raise UserError(f"xs must be [T, B, D] with T at least 1, not of shape {list(jnp.shape(xs))}")
-    steps, batch, _ = xs.shape
+    steps, batch, features = xs.shape
+    if batch < 1:
+        raise UserError("xs must be [T, B, D] with B at least 1, not an empty batch")
+    due = params.get("w_x") if isinstance(params, dict) else None
+    if due is not None and jnp.ndim(due) == 3 and due.shape[0] != features:
+        raise UserError(
+            f"xs [T, B, D] has D = {features}, and the parameters of cell {cell.name!r} are for "
+            f"D = {due.shape[0]}: make them by cell.init(key, {features})"
+        )
     if unroll < 1 or chunk < 0:
         raise UserError(f"unroll must be 1 or more and chunk 0 or more, not {unroll} and {chunk}")
     if lengths is not None and (

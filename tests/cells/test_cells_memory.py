@@ -77,6 +77,14 @@ def test_fast_weights_decay_and_grow_as_told():
     assert not np.any(step_loop.run(without, params, inputs())[0].a)
 
 
+def test_slow_weights_start_near_nothing_as_in_the_public_implementations():
+    """At 0.05 I the slow product hardly mixes the units; None starts it as every other cell's."""
+    _, params = build("fast_weights")
+    np.testing.assert_array_equal(params["w_h"], 0.05 * np.eye(H)[:, None])
+    w = np.asarray(build("fast_weights", identity=None)[1]["w_h"][:, 0])
+    np.testing.assert_allclose(w @ w.T, np.eye(H), atol=1e-5)  # orthogonal: init "lecun"
+
+
 # ---------------------------------------------------------------- plastic connections
 
 

@@ -647,10 +647,24 @@ def test_choose_by_name():
         unroll.unroll(cell, *setup(cell), backend="cudnn")
 
 
+@each_cell
+def test_what_lies_past_a_length_reaches_no_gradient(name):
+    """NaN in the padding, as ragged batches have it, gives the values and gradients that zeros there give."""
+    cell = make(name)
+    params, xs, carry = setup(cell)
+    padded = jnp.arange(T)[:, None, None] >= LENGTHS[:, None]
+    filled = [jnp.where(padded, value, xs) for value in (0.0, jnp.nan)]
+    zeros, nans = (values_and_gradients(cell, params, x, carry, lengths=LENGTHS) for x in filled)
+    assert_close(nans, zeros)
+
+
 BAD = {
     r"xs must be \[T, B, D\]": dict(xs=jnp.zeros((T, D))),
     "T at least 1": dict(xs=jnp.zeros((0, B, D))),
+    "B at least 1": dict(xs=jnp.zeros((T, 0, D))),
+    r"has D = 3, and the parameters of cell 'lstm' are for D = 2": dict(xs=jnp.zeros((T, B, D + 1))),
     "lengths must be": dict(lengths=jnp.zeros(B + 1, int)),
+    "lengths must be .* not .2. int": dict(lengths=[1, 2]),
     "integers, not": dict(lengths=jnp.zeros(B)),
     "resets must be": dict(resets=jnp.zeros((B, T), bool)),
     "booleans": dict(resets=jnp.zeros((T, B))),
