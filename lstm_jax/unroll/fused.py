@@ -24,6 +24,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from lstm_jax.cells.base import Carry, Cell
+from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.unroll import fused_kernels, persistent, scan
 from lstm_jax.unroll.base import Unrolled, where
@@ -83,6 +84,8 @@ def _refusal(cell: Cell, batch: int) -> str | None:
         jax.eval_shape(trace, params, carry, jax.ShapeDtypeStruct((1, batch, 1), jnp.float32))
     except Refused as reason:
         return str(reason)
+    except UserError as error:  # the cell itself refuses, as zoneout of a state that it does not have
+        return f"it cannot run what the cell refuses: {error}"
     return None
 
 

@@ -80,7 +80,7 @@ def test_fast_weights_decay_and_grow_as_told():
 def test_slow_weights_start_near_nothing_as_in_the_public_implementations():
     """At 0.05 I the slow product hardly mixes the units; None starts it as every other cell's."""
     _, params = build("fast_weights")
-    np.testing.assert_array_equal(params["w_h"], 0.05 * np.eye(H)[:, None])
+    np.testing.assert_array_equal(params["w_h"], np.float32(0.05) * np.eye(H, dtype=np.float32)[:, None])
     w = np.asarray(build("fast_weights", identity=None)[1]["w_h"][:, 0])
     np.testing.assert_allclose(w @ w.T, np.eye(H), atol=1e-5)  # orthogonal: init "lecun"
 
