@@ -1,6 +1,7 @@
 """The fused backend on a GPU: is it right, and what does a step cost beside the scan and cuDNN?
 
     python benchmarks/fused_kernel.py --out=DIR [--seconds=170] [--only=lstm] [--cpu]
+    python benchmarks/fused_kernel.py --kernels --out=DIR --seconds=60
 
 Every case runs in a process of its own with a time limit, so that a crash or a hang takes nothing else down.
 Each adds one line to DIR/fused.jsonl: the relative errors (L2) of values and gradients against the scan at
@@ -116,6 +117,70 @@ def measure(case: Case, *, cpu: bool) -> dict[str, Any]:
     return result
 
 
+VARIANTS: tuple[dict[str, int], ...] = ({}, {"RING": 3}, {"WARPS": 4}, {"WARPS": 16})
+"""Constants of `persistent` at other values, for `--kernels`."""
+
+
+def kernels(flags: Any) -> None:
+    """Microseconds a step and a launch of each kernel by itself: from T = 35 and T = 140."""
+    sys.path.insert(0, str(ROOT))
+    import jax
+    import jax.numpy as jnp
+
+    from lstm_jax import cells
+    from lstm_jax.unroll import fused, fused_kernels, persistent
+
+    begun = time.monotonic()
+    for variant in VARIANTS:
+        for hidden in (1500, 650, 1150, 200):
+            if time.monotonic() - begun > flags.seconds:
+                return
+            row: dict[str, Any] = dict(hidden=hidden, variant=variant, device=jax.devices()[0].device_kind)
+            defaults = {name: getattr(persistent, name) for name in variant}
+            try:
+                for name, value in variant.items():
+                    setattr(persistent, name, value)
+                found: dict[str, list[float]] = {}
+                for steps in (35, 140):
+                    for what, kernel in _both_kernels(cells, fused, fused_kernels, hidden, steps).items():
+                        keys = jax.random.split(jax.random.key(0), len(kernel.inputs))
+                        arrays = [
+                            jnp.asarray(0.1 * jax.random.normal(k, a.shape), a.dtype)
+                            for k, a in zip(keys, kernel.inputs, strict=True)
+                        ]
+                        run = jax.jit(lambda *arrays, kernel=kernel: persistent.launch(kernel, arrays))
+                        found.setdefault(what, []).append(timed(run, arrays, 1))
+                for what, (few, many) in found.items():
+                    step = (many - few) / (140 - 35)
+                    row[what] = dict(us_a_step=step, us_a_launch=few - 35 * step)
+            except Exception as error:
+                row["failed"] = f"{type(error).__name__}: {str(error)[:300]}"
+            for name, value in defaults.items():
+                setattr(persistent, name, value)
+            with (flags.out / "fused.jsonl").open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+
+
+def _both_kernels(cells: Any, fused: Any, fused_kernels: Any, hidden: int, steps: int) -> dict[str, Any]:
+    """The LSTM's two kernels in bfloat16 at B = 20, as a training step has them."""
+    import jax
+    import jax.numpy as jnp
+
+    cell = cells.lstm(hidden, dtype=jnp.bfloat16)
+    made: dict[str, Any] = {}
+
+    def trace(params: Any, xs: Any) -> None:
+        seen, zs = cell.prepare(params, xs, None)
+        parts = fused._parts(cell, seen, cell.carry(params, 20), zs, resets=False)
+        made["forward"] = fused_kernels.forward_kernel(parts.shapes, parts.programs, keep=True)
+        made["backward"] = fused_kernels.backward_kernel(parts.shapes, parts.programs, (False, True))
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 1))
+    jax.eval_shape(trace, params, jax.ShapeDtypeStruct((steps, 20, 1), jnp.bfloat16))
+    return made
+
+
 def timed(run: Any, args: Any, steps: int, calls: int = 20) -> float:
     """Microseconds a step, the least of 5 rounds of `calls` calls."""
     import jax
@@ -140,12 +205,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=170, help="for all cases together")
     parser.add_argument("--only", default="", help="cases whose line has this in it")
     parser.add_argument("--cpu", action="store_true", help="the script itself in miniature, without a GPU")
+    parser.add_argument("--kernels", action="store_true", help="instead: the two kernels alone, and variants")
     parser.add_argument("--case", type=int, help="one case in this process (internal)")
     flags = parser.parse_args()
     if flags.case is not None:
         print("RESULT " + json.dumps(measure(CASES[flags.case], cpu=flags.cpu)))
         return 0
     flags.out.mkdir(parents=True, exist_ok=True)
+    if flags.kernels:
+        kernels(flags)
+        return 0
     begun, good = time.monotonic(), True
     for index, case in enumerate(CASES):
         left = flags.seconds - (time.monotonic() - begun)

@@ -106,7 +106,7 @@ def plan(
     itemsize: int,
     state: int,
     blocks: int = BLOCKS,
-    warps: int = WARPS,
+    warps: int | None = None,
     shared: int = SHARED,
 ) -> Plan:
     """The cut into blocks.
@@ -119,12 +119,13 @@ def plan(
       itemsize: bytes of an element of the weight.
       state: numbers that a thread keeps for each unit and sequence of its own.
       blocks: that are resident at once.
-      warps: of a block.
+      warps: of a block; None: WARPS.
       shared: bytes of shared memory of a block.
 
     Raises:
       Refused: the slice does not fit on the chip.
     """
+    warps = warps or WARPS
     least = -(-hidden // blocks)
     tiles = -(-(least * columns) // 16)
     batch_tiles = -(-batch // 8)
