@@ -1,0 +1,1 @@
+"""The memory atlas: every cell on every task at equal parameters, many members to a program."""
