@@ -60,7 +60,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "temporal_order": {"group": "hold"},
     "selective_copying": {"group": "hold", "share": 0.75, "options": {"items": 5}},
     "a_n_b_n": {"group": "count", "share": 0.45},
-    "associative_recall": {"group": "bind", "share": 0.25, "options": {"letters": 16}},
+    "associative_recall": {"group": "bind", "share": 0.25, "options": {"letters": 40}},
     "mqar": {"group": "bind", "options": {"pairs": 3, "vocab": 16}},
     "even_pairs": {"group": "track state"},
     "parity": {"group": "track state"},
@@ -70,7 +70,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "A5": {"group": "track state", "name": "state_tracking", "share": 0.5, "options": {"group": "A5"}},
     "Z60": {"group": "track state", "name": "state_tracking", "share": 0.5, "options": {"group": "Z60"}},
     "S5": {"group": "track state", "name": "state_tracking", "share": 0.5, "options": {"group": "S5"}},
-    "dyck": {"group": "stack"},
+    "dyck": {"group": "stack", "multiple": 2},
     "reverse_string": {"group": "stack"},
     "stack_manipulation": {"group": "stack"},
     "modular_arithmetic_brackets": {"group": "stack"},
@@ -84,7 +84,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "bucket_sort": {"group": "tape"},
 }
 """Label -> what it asks for, name (default: the label) of lstm_jax.tasks.TASKS, `share` of the scale's length
-that is the task's (default 1), and the task's other options."""
+that is the task's (default 1), what its lengths are multiples of, and the task's other options."""
 
 DELETANG: dict[str, tuple[float, float, float]] = {
     "even_pairs": (100.0, 100.0, 100.0),

@@ -40,7 +40,7 @@ def define_flags() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax.sweep.atlas import page, records
+    from lstm_jax.sweep.atlas import records
     from lstm_jax.sweep.atlas.plan import make_plan
 
     definition = _module(FLAGS.definition)
@@ -51,6 +51,8 @@ def main(arguments: list[str]) -> None:
     found = records.read(out)
     if not found:
         raise UserError(f"{out} has no records yet: leave --figures_only out")
+    from lstm_jax.sweep.atlas import page
+
     whole = make_plan(definition, FLAGS.scale)
     for path in page.write(records.squares(found, whole), whole, found, definition.DELETANG, out):
         print(path)
@@ -77,7 +79,8 @@ def _train(plan: Any, out: Path, minutes: float, compilers: int) -> None:
     groups = list(plan.groups(records.keys(records.read(out), plan), apart=not compilers))
     columns = {column.label: column for _, some in groups for column in some}
     slowest = 0.0
-    with ThreadPoolExecutor(max(1, compilers)) as pool:
+    pool = ThreadPoolExecutor(max(1, compilers))
+    try:
         drawn = {
             label: pool.submit(draw_column, column, plan) for label, column in columns.items() if compilers
         }
@@ -95,8 +98,6 @@ def _train(plan: Any, out: Path, minutes: float, compilers: int) -> None:
             begun = time.monotonic()
             if minutes and begun + slowest - began > 60 * minutes:
                 print(f"{len(groups) - number} of {len(groups)} groups are left: the same command goes on")
-                for future in [*waiting, *drawn.values()]:
-                    future.cancel()
                 break
             group = waiting[number].result() if compilers else ready(row, some)
             compiled = time.monotonic()
@@ -110,6 +111,8 @@ def _train(plan: Any, out: Path, minutes: float, compilers: int) -> None:
                 f"{time.monotonic() - compiled:.1f} s",
                 flush=True,
             )
+    finally:  # what is being compiled is not waited for
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def draw_map(squares: Sequence[Sequence[Square]], title: str, value: str = "solv
         of the criterion's figure over longer lengths.
     """
     rows, columns = len(squares), len(squares[0])
-    figure = Figure(figsize=(2.6 + 0.42 * columns, 2.6 + 0.34 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2 + 0.42 * columns, 3.2 + 0.34 * rows), layout="constrained")
     axes = figure.add_subplot()
     shades = np.full((rows, columns), np.nan)
     for i, row in enumerate(squares):
@@ -82,7 +82,7 @@ def by_length(squares: Sequence[Sequence[Square]]) -> Figure:
     columns = [j for j in range(len(squares[0])) if any(row[j].runs for row in squares)]
     across = min(5, max(1, len(columns)))
     down = -(-len(columns) // across)
-    figure = Figure(figsize=(2.6 * across, 2.1 * down + 0.8), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 2.6 * across), 2.1 * down + 1.6), layout="constrained")
     colours = [f"C{i % 10}" for i in range(len(squares))]
     for place, j in enumerate(columns):
         axes = figure.add_subplot(down, across, place + 1)
@@ -204,7 +204,7 @@ def _page(
             "reported is that run on test. A hatch is a square that was not run.</p>",
             *drawn,
             "<h2>Beside Deletang et al. 2023</h2><p>Accuracy in % at longer lengths, best of all runs.",
-            "Theirs: lengths 41 to 500, hidden 256, up to a million steps, as remembered, not read again. Ours:",
+            "Theirs: lengths 41 to 500, hidden 256, up to a million steps, as remembered. Ours:",
             f"lengths {plan.scale['longer'][0]} to {plan.scale['longer'][-1]}, terminator included.</p>",
             _table(*_beside(squares, published)),
             "<h2>All squares</h2>",

@@ -1,6 +1,5 @@
 """The members of an atlas: cells x tasks x trials x seeds, from the plain data of configs/atlas.py."""
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,6 +56,7 @@ class Column(NamedTuple):
       name: of TASKS.
       length: its `length` in training.
       options: its other options.
+      multiple: of which its lengths are multiples.
     """
 
     label: str
@@ -64,6 +64,7 @@ class Column(NamedTuple):
     name: str
     length: int
     options: Mapping[str, Any]
+    multiple: int = 1
 
     def task(self, scale: Mapping[str, Any], length: int = 0) -> Task:
         """The task at this length, or at that of training; its data are those of seed 0."""
@@ -76,12 +77,12 @@ class Column(NamedTuple):
         Of a task whose lengths are data they are all of one program; of another the first and the last.
         """
         share = self.length / scale["length"]
-        lengths = sorted({max(self.length + 1, round(share * n)) for n in scale["longer"]})
+        wanted = [max(self.length + 1, round(share * n)) for n in scale["longer"]]
+        lengths = sorted({-(-n // self.multiple) * self.multiple for n in wanted})
         longest = self.task(scale, lengths[-1])
         if draws_lengths(longest):
             return [(n, at_length(longest, n)) for n in lengths]
-        lengths = [n + n % 2 if self.name == "dyck" else n for n in (lengths[0], lengths[-1])]
-        return [(n, self.task(scale, n)) for n in lengths]
+        return [(n, self.task(scale, n)) for n in (lengths[0], lengths[-1])]
 
 
 class Member(NamedTuple):
@@ -143,7 +144,7 @@ def make_plan(definition: Any, scale: str, cells_: Sequence[str] = (), tasks: Se
     Args:
       definition: with SCALES, RATES, BIASES, OTHER_RATES, CELLS and TASKS.
       scale: a name of SCALES.
-      cells_: labels of the cells to take; empty: all.
+      cells_: labels of the cells to take, in this order; empty: all.
       tasks: labels of the tasks to take.
 
     Raises:
@@ -156,7 +157,7 @@ def make_plan(definition: Any, scale: str, cells_: Sequence[str] = (), tasks: Se
         check_name(label, definition.TASKS, "task of the atlas")
     if len(definition.OTHER_RATES) != len(definition.RATES) * len(definition.BIASES):
         raise UserError("OTHER_RATES must be as many as RATES times BIASES: every cell has as many trials")
-    rows = [_row(label, entry, definition) for label, entry in definition.CELLS.items()]
+    rows = [_row(label, definition.CELLS[label], definition) for label in cells_ or definition.CELLS]
     columns = [
         Column(
             label,
@@ -164,13 +165,14 @@ def make_plan(definition: Any, scale: str, cells_: Sequence[str] = (), tasks: Se
             entry.get("name", label),
             round(entry.get("share", 1) * sizes["length"]),
             entry.get("options", {}),
+            entry.get("multiple", 1),
         )
         for label, entry in definition.TASKS.items()
     ]
     return Plan(
         scale,
         sizes,
-        tuple(row for row in rows if not cells_ or row.label in cells_),
+        tuple(rows),
         tuple(column for column in columns if not tasks or column.label in tasks),
     )
 
@@ -196,8 +198,8 @@ def units_of(row: Row, scale: Mapping[str, Any]) -> tuple[int, int]:
 
     def parameters(name: str, width: int, options: str) -> int:
         cell = cells.make_cell(name, width, options=options)
-        init = functools.partial(cell.init, input_dim=scale["embedding"])
-        return pytrees.count(jax.eval_shape(init, jax.random.key(0)))
+        params = jax.eval_shape(lambda key: cell.init(key, scale["embedding"]), jax.random.key(0))
+        return pytrees.count(params)
 
     wanted = parameters("lstm", scale["hidden"], "")
     widths = range(8, 4 * scale["hidden"] + 1, 8)

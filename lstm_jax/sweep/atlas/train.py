@@ -62,38 +62,42 @@ def _packed(batch: Batch) -> tuple[Array, Array]:
 
 
 def draw_column(column: Column, plan: Plan) -> Sequences:
-    """Draws all sequences of a column: for training by seed and step, for the tests once for all members."""
-    scale, task = plan.scale, column.task(plan.scale)
-    steps = jnp.arange(-(-scale["steps"] // CHUNK) * CHUNK).reshape(-1, CHUNK)
+    """Draws all sequences of a column by one program: by seed and step for training, tests once for all.
+
+    Members have the seeds from 1 on. What seed 0 would be trained on is valid and test, so that this is the
+    same part of the program; the longer tests are of the split "test".
+    """
+    scale, task, longer = plan.scale, column.task(plan.scale), column.longer(plan.scale)
+    chunks, tested = -(-scale["steps"] // CHUNK), -(-scale["eval_batch"] // scale["batch"])
+    programs = {id(other.batch): other for _, other in longer}  # one where the length is data
+
+    def wide(leaf: Array, first: int) -> Array:
+        """[steps, T, B] -> the `tested` steps from `first` on side by side: [T, tests]."""
+        some = jnp.moveaxis(leaf[first : first + tested], 0, 1)
+        return some.reshape(some.shape[0], -1)[:, : scale["eval_batch"]]
 
     @jax.jit
-    def train(seed: Array, steps: Array) -> tuple[Array, Array]:
-        data = task.data | {"key": jax.random.key_data(jax.random.key(seed))}
-        return jax.lax.map(lambda step: _packed(task.batch(data, "train", step, 0)), steps)
+    def draw(data: Any, datas: list[Any]) -> tuple:
+        def chunk(place: Array) -> tuple[Array, Array]:
+            own = data | {"key": jax.random.key_data(jax.random.key(place // chunks))}
+            every = place % chunks * CHUNK + jnp.arange(CHUNK)
+            return jax.vmap(lambda step: _packed(task.batch(own, "train", step, 0)))(every)
 
-    def seeded(seed: int) -> tuple[Array, Array]:
-        parts = [train(jnp.int32(seed), some) for some in steps]
-        return tuple(jnp.concatenate(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
+        drawn = jax.lax.map(chunk, jnp.arange((scale["seeds"] + 1) * chunks))
+        by_seed = jax.tree.map(lambda leaf: leaf.reshape(scale["seeds"] + 1, -1, *leaf.shape[2:]), drawn)
+        train = jax.tree.map(lambda leaf: leaf[1:], by_seed)
+        tests = [jax.tree.map(lambda leaf, at=at: wide(leaf[0], at), by_seed) for at in (0, tested)]
+        if len(programs) == 1:
+            lengths = jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas)
+            beyond = jax.lax.map(lambda own: _packed(longer[0][1].batch(own, "test", 0, 0)), lengths)
+        else:
+            apart = [_packed(o.batch(own, "test", 0, 0)) for (_, o), own in zip(longer, datas, strict=True)]
+            beyond = _stacked(apart, max(len(inputs) for inputs, _ in apart))
+        return train, *tests, beyond
 
-    def tested(task: Task, split: str) -> Callable[[Any], tuple[Array, Array]]:
-        return jax.jit(lambda data: _packed(task.batch(data, split, 0, 0)))
-
-    longer = column.longer(scale)
-    of_length: dict[int, Any] = {}
-    for _, other in longer:  # one program where the length is data
-        of_length.setdefault(id(other.batch), tested(other, "test"))
-    drawn = [of_length[id(other.batch)](other.data) for _, other in longer]
-    long = max(len(inputs) for inputs, _ in drawn)
-    return Sequences(
-        column,
-        task,
-        _stacked([seeded(seed) for seed in range(1, scale["seeds"] + 1)], task.buckets["train"][0]),
-        tested(task, "valid")(task.data),
-        tested(task, "test")(task.data),
-        tuple(length for length, _ in longer),
-        longer[-1][1],
-        _stacked(drawn, long),
-    )
+    train, valid, test, tests = draw(task.data, [other.data for _, other in longer])
+    lengths = tuple(length for length, _ in longer)
+    return Sequences(column, task, train, valid, test, lengths, longer[-1][1], tests)
 
 
 def _stacked(pairs: Sequence[tuple[Array, Array]], length: int) -> tuple[Array, Array]:
@@ -154,16 +158,30 @@ class Group:
             backend="scan",
         )
 
-    def _data(self) -> dict[str, Array]:
-        """What a step of training reads: all sequences, and for each member its task and seed."""
-        steps = max(one.task.buckets["train"][0] for one in self.sequences)
-        inputs, targets = _stacked([one.train for one in self.sequences], steps)
+    def _read(self, arrays: Sequence[Sequence[tuple[Array, Array]]]) -> tuple[dict[str, Array], Any, Any]:
+        """What training and the tests read, from the pairs train, valid, test and tests of each task.
+
+        Returns:
+          The data of a training step, all sequences and for each member its task and seed; (inputs, targets)
+          [tasks, T, B] of valid; of test, and [lengths, tasks, T', B] of the longer lengths.
+        """
+        train, valid, test, tests = zip(*arrays, strict=True)
+        steps = max(inputs.shape[-2] for inputs, _ in train)
+        most = max(len(inputs) for inputs, _ in tests)
+        repeated = [(_more(inputs, most), _more(targets, most)) for inputs, targets in tests]
+        longer = _stacked(repeated, max(inputs.shape[-2] for inputs, _ in tests))
+        inputs, targets = _stacked(train, steps)
         which = np.repeat(np.arange(len(self.sequences)), self.each)
         seed = np.array([member.seed - 1 for member in self.members])
-        return {"inputs": inputs, "targets": targets, "task": jnp.asarray(which), "seed": jnp.asarray(seed)}
+        data = {"inputs": inputs, "targets": targets, "task": jnp.asarray(which), "seed": jnp.asarray(seed)}
+        swapped = jnp.swapaxes(longer[0], 0, 1), jnp.swapaxes(longer[1], 0, 1)
+        return data, _stacked(valid, steps), (_stacked(test, steps), swapped)
 
-    def _start(self) -> TrainState:
-        """The state of all members before the first step: an axis of members on every leaf but `step`."""
+    def _arrays(self) -> list[tuple]:
+        return [(one.train, one.valid, one.test, one.tests) for one in self.sequences]
+
+    def _start(self) -> tuple[TrainState, _Best]:
+        """The state of all members before the first step; every leaf but `step` has an axis of members."""
         biased = self.members[0].trial.bias is not None
         model = self._model(self.row.options, 0.0 if biased else None)
         optimizer = self._optimizer(model)
@@ -175,18 +193,20 @@ class Group:
             return state.replace(opt_state=optim.set_learning_rate(state.opt_state, rate))
 
         trials = [member.trial for member in self.members]
-        state = jax.jit(jax.vmap(one))(
+        state = jax.vmap(one)(
             jnp.asarray([member.seed for member in self.members]),
             jnp.asarray([trial.bias or 0.0 for trial in trials], jnp.float32),
             jnp.asarray([trial.rate for trial in trials], jnp.float32),
         )
-        return state.replace(step=jnp.zeros((), jnp.int32))
+        never = -jnp.ones(len(self.members), jnp.int32)
+        best = _Best(state.params, jnp.full(len(self.members), jnp.inf), never, never)
+        return state.replace(step=jnp.zeros((), jnp.int32)), best
 
     def _optimizer(self, model: Model) -> Any:
         return optim.build(jax.eval_shape(model.init, jax.random.key(0)), **OPTIMIZER, learning_rate=1e-3)  # type: ignore[arg-type]
 
-    def _advance(self) -> Callable[..., tuple[TrainState, _Best, dict[str, Array]]]:
-        """(state, best, data, valid) -> the same some steps later, with an evaluation on valid."""
+    def _advance(self) -> Callable[..., tuple[TrainState, _Best]]:
+        """(state, best, data, valid) -> state and best some steps later, with an evaluation on valid."""
         model, first = self._model(self.row.options, None), self.sequences[0].task
 
         def batch(data: Mapping[str, Array], split: str, step: Array | int, bucket: int) -> Batch:
@@ -200,7 +220,7 @@ class Group:
 
         def run(state: TrainState, best: _Best, data: dict, valid: tuple) -> Any:
             axes = jax.tree.map(lambda _: 0, state).replace(step=None)
-            data_axes = RunData({"inputs": None, "targets": None, "task": 0, "seed": 0}, None, {})
+            data_axes = RunData({"inputs": None, "targets": None, "task": 0, "seed": 0}, None, {})  # type: ignore[arg-type]
             every = jax.vmap(update, in_axes=(axes, data_axes), out_axes=(axes, 0))
             key = jax.random.key_data(jax.random.key(0))  # nothing is dropped out
             state = jax.lax.fori_loop(
@@ -209,7 +229,7 @@ class Group:
                 lambda _, state: every(state, RunData(data, key))[0],
                 state,
             )
-            loss, solved, figures = evaluate(state.params, valid)
+            loss, solved, _ = evaluate(state.params, valid)
             loss = jnp.where(jnp.isfinite(loss) & (state.bad_step < 0), loss, jnp.inf)
             better = loss < best.loss
 
@@ -223,7 +243,7 @@ class Group:
                 jnp.where(better, state.step, best.step),
                 jnp.where(first_solved, state.step, best.solved_step),
             )
-            return state, best, figures
+            return state, best
 
         return run
 
@@ -237,61 +257,51 @@ class Group:
 
         def run(params: Params, pair: tuple[Array, Array]) -> tuple[Array, Array, list[dict[str, Array]]]:
             inputs, targets = pair
+            by_task = jax.tree.map(lambda leaf: leaf.reshape(len(tasks), self.each, *leaf.shape[1:]), params)
+            # One task after the other: together their states would take much memory.
+            logits = jax.lax.map(lambda own: jax.vmap(one, (0, None))(*own), (by_task, inputs))
             losses, solved, figures = [], [], []
-            for k, task in enumerate(tasks):  # one after the other: the logits of all take much memory
-                here = slice(k * self.each, (k + 1) * self.each)
-                own = jax.tree.map(lambda leaf, here=here: leaf[here], params)
-                logits = jax.vmap(one, (0, None))(own, inputs[k])[..., : task.outputs]
-                sums = jax.vmap(task.metrics, (0, None))(logits, _batch(inputs[k], targets[k]))
+            for k, task in enumerate(tasks):
+                score = jax.vmap(task.metrics, (0, None))
+                sums = score(logits[k, ..., : task.outputs], _batch(inputs[k], targets[k]))
                 means = {name: total / count for name, (total, count) in sums.items()}
                 losses.append(means[next(iter(task.chance))])
-                criteria = [c.met({c.metric: means[c.metric]}) for c in task.solved]
-                solved.append(jnp.stack(criteria).all(axis=0))  # type: ignore[arg-type]
+                criteria = [
+                    means[c.metric] >= c.bound if c.above else means[c.metric] <= c.bound for c in task.solved
+                ]
+                solved.append(jnp.stack(criteria).all(axis=0))
                 figures.append(means)
             return jnp.concatenate(losses), jnp.concatenate(solved), figures
 
         return run
 
-    def _longer(self) -> Callable[..., list[dict[str, Array]]]:
-        """(params, (inputs, targets) [lengths, tasks, T, B]) -> by task, figures [lengths, M of the task]."""
-        evaluate = self._evaluate(self.row.longer_options, [one.longer for one in self.sequences])
-        return lambda params, pairs: jax.lax.map(lambda pair: evaluate(params, pair)[2], pairs)
+    def _final(self) -> Callable[..., tuple[Array, list[dict[str, Array]], list[dict[str, Array]]]]:
+        """(params, (test, longer)) -> solved [M]; by task figures on test [M], at lengths [lengths, M]."""
+        on_test = self._evaluate(self.row.options, [one.task for one in self.sequences])
+        beyond = self._evaluate(self.row.longer_options, [one.longer for one in self.sequences])
+
+        def run(params: Params, pairs: tuple[Any, Any]) -> tuple[Array, Any, Any]:
+            _, solved, tested = on_test(params, pairs[0])
+            return solved, tested, jax.lax.map(lambda pair: beyond(params, pair)[2], pairs[1])
+
+        return run
 
     def compile(self) -> "Group":
         """Compiles all that `run` needs; returns the group itself."""
-        data, state = self._data(), self._start()
-        best = self._no_best(state)
-        valid, test, longer = self._tests()
-        arguments = {
+        arrays = self._arrays()
+        data, valid, tests = jax.eval_shape(self._read, arrays)
+        state, best = jax.eval_shape(self._start)
+        programs: dict[str, tuple[Any, tuple]] = {
             "advance": (self._advance(), (state, best, data, valid)),
-            "test": (
-                self._evaluate(self.row.options, [one.task for one in self.sequences]),
-                (best.params, test),
-            ),
-            "longer": (self._longer(), (best.params, longer)),
+            "final": (self._final(), (best.params, tests)),
+            "start": (self._start, ()),
+            "read": (self._read, (jax.eval_shape(lambda: arrays),)),
         }
-        for name, (function, given) in arguments.items():
-            shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), given)
+        for name, (function, shapes) in programs.items():
             donated = (0, 1) if name == "advance" else ()
-            lowered = jax.jit(function, donate_argnums=donated).lower(*shapes)  # type: ignore[arg-type]
+            lowered = jax.jit(function, donate_argnums=donated).lower(*shapes)
             self._compiled[name] = lowered.compile()
         return self
-
-    @staticmethod
-    def _no_best(state: TrainState) -> _Best:
-        count = state.bad_step.shape[0]
-        never = -jnp.ones(count, jnp.int32)
-        return _Best(jax.tree.map(jnp.copy, state.params), jnp.full(count, jnp.inf), never, never + 0)
-
-    def _tests(self) -> tuple[Any, Any, Any]:
-        steps = max(one.task.buckets["train"][0] for one in self.sequences)
-        valid = _stacked([one.valid for one in self.sequences], steps)
-        test = _stacked([one.test for one in self.sequences], steps)
-        longest = max(one.tests[0].shape[1] for one in self.sequences)
-        most = max(len(one.lengths) for one in self.sequences)
-        repeated = [tuple(_more(leaf, most) for leaf in one.tests) for one in self.sequences]
-        pairs = _stacked(repeated, longest)  # type: ignore[arg-type]
-        return valid, test, tuple(jnp.swapaxes(leaf, 0, 1) for leaf in pairs)
 
     def run(self, progress: Callable[[int], None] = lambda step: None) -> list[dict[str, Any]]:
         """Trains all members and tests the best of each on valid.
@@ -305,17 +315,15 @@ class Group:
         if not self._compiled:
             self.compile()
         began = time.monotonic()
-        data, state = self._data(), self._start()
-        best = self._no_best(state)
-        valid, test, longer = self._tests()
+        data, valid, tests = self._compiled["read"](self._arrays())
+        state, best = self._compiled["start"]()
         for step in range(0, self.plan.scale["steps"], self.plan.scale["evaluate_every"]):
-            state, best, _ = self._compiled["advance"](state, best, data, valid)
+            state, best = self._compiled["advance"](state, best, data, valid)
             best.loss.block_until_ready()
             progress(step + self.plan.scale["evaluate_every"])
-        _, solved, tested = self._compiled["test"](best.params, test)
-        beyond = self._compiled["longer"](best.params, longer)
-        found = jax.device_get((best._replace(params=None), solved, tested, beyond))
-        return self._records(*found, seconds=time.monotonic() - began)
+        solved, tested, beyond = self._compiled["final"](best.params, tests)
+        best, solved, tested, beyond = jax.device_get((best._replace(params=None), solved, tested, beyond))
+        return self._records(best, solved, tested, beyond, time.monotonic() - began)
 
     def _records(
         self, best: _Best, solved: np.ndarray, tested: Sequence[Any], beyond: Sequence[Any], seconds: float
