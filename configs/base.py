@@ -142,7 +142,9 @@ def _language_model() -> ConfigDict:
             cache_size=500,
             cache_theta=1.0,
             cache_lambda=0.1,
-            lengths=(),  # test at these lengths of the task too, e.g. (100, 200), beside the trained one
+            # test at these lengths of the task too, e.g. (100, 200), beside the trained one; "41:160:8"
+            # is each 8th length from 41 to 160, and their mean is told too
+            lengths=(),
             sample=200,  # tokens of a sampled continuation printed at the end; 0 none
             sample_prompt="",
         )

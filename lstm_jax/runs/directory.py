@@ -1,7 +1,8 @@
 """The directory of one run: its paths, its lock, and the guard on its config.
 
 - config.json: the config it was started with; vocabulary.json: the words, by index
-- metrics.jsonl: one row an event; tensorboard/: the same as event files; curves.png: the learning curve
+- metrics.jsonl: one row an event; tensorboard/: the same as event files; curves.png: the learning curve;
+  lengths.png: a figure at other lengths, where several were asked for
 - checkpoints/latest/: states to resume from; checkpoints/best/: parameters to evaluate with
 - result.json: the final figures; stopped.json: why there are none, where a search wanted no more of the run
 - analysis/: what the instruments found, figures and numbers
@@ -121,6 +122,7 @@ class RunPaths:
         self.tensorboard = self.root / "tensorboard"
         self.checkpoints = self.root / "checkpoints"
         self.curves = self.root / "curves.png"
+        self.lengths = self.root / "lengths.png"
         self.result = self.root / "result.json"
         self.stopped = self.root / "stopped.json"
         self.analysis = self.root / "analysis"

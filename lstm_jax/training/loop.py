@@ -15,6 +15,7 @@ from lstm_jax.runs.progress import Progress
 from lstm_jax.support.errors import UserError
 from lstm_jax.training import outcome
 from lstm_jax.training.calendar import Calendar
+from lstm_jax.training.lengths import other_lengths
 from lstm_jax.training.program import assemble, compile_run, prepare
 from lstm_jax.training.session import LogContext, OnEvaluation, SaveTimes, Session
 from lstm_jax.training.state import TrainState
@@ -102,7 +103,7 @@ def run_together(
     sections = [config.to_dict() for config in configs]
     with distributed.shared_fate():
         made, model = prepare(configs)
-        others = [outcome.other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
+        others = [other_lengths(task, section) for task, section in zip(made, sections, strict=True)]
     program = assemble(configs, made, model, member_devices=member_devices, fewer_devices=fewer_devices)
     calendar = Calendar(made[0].epoch_ends, c.train.eval_every, c.train.save_every, c.train.steps_per_call)
     outcomes: dict[int, Outcome] = {}

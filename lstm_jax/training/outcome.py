@@ -7,7 +7,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lstm_jax import corpora, evaluate, predict, tasks
+from lstm_jax import corpora, evaluate, predict
+from lstm_jax.analysis import recall
 from lstm_jax.analysis.curves import learning_curve
 from lstm_jax.models import Model
 from lstm_jax.runs import distributed
@@ -20,8 +21,10 @@ from lstm_jax.support import pytrees
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Params
 from lstm_jax.tasks.base import Task
+from lstm_jax.tasks.generated import draws_lengths
+from lstm_jax.training.lengths import mean_over
 
-__all__ = ["Evaluators", "announce", "check_texts", "finish", "other_lengths", "shapes", "shown"]
+__all__ = ["Evaluators", "announce", "check_texts", "finish", "shapes", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -83,40 +86,20 @@ def shapes(params: Params) -> Params:
     )
 
 
-def other_lengths(task: Task, sections: Mapping[str, Any]) -> dict[int, Task]:
-    """The run's task at each length of `evaluate.lengths`, to see how far what was learned carries.
-
-    Raises:
-      UserError: the task has no `length`, or cannot have that one, or has other symbols there.
-    """
-    lengths, section = sections["evaluate"]["lengths"], sections["task"]
-    if lengths and "length" not in section:
-        raise UserError(
-            f"evaluate.lengths={tuple(lengths)}: the task {section['name']!r} has no length; leave it empty"
-        )
-    run = dict(epochs=sections["train"]["epochs"], seed=sections["seed"])
-    others = {length: tasks.make_task(**{**section, "length": length}, **run) for length in lengths}
-    for length, other in others.items():
-        if (other.vocab, other.input_dim, other.outputs) != (task.vocab, task.input_dim, task.outputs):
-            raise UserError(
-                f"evaluate.lengths: {length} cannot be had, for the task {section['name']!r} has other "
-                f"symbols there than at the trained length {section['length']}; leave it empty"
-            )
-    return others
-
-
 class Evaluators:
     """Evaluation of runs that share a model and differ in their data, each pass compiled once."""
 
     def __init__(self, model: Model):
         self._model = model
-        self._compiled: dict[tuple[str, int | None], evaluate.Evaluator] = {}
+        self._compiled: dict[tuple, evaluate.Evaluator] = {}
 
     def __call__(
         self, task: Task, split: str, params: Params, progress: Any, length: int | None = None
     ) -> dict[str, float]:
         """The figures of `params` on a split of `task`; `length` tells the tasks of a run apart."""
-        key = (split, length)
+        # Where lengths are data, those of as many steps are of one program.
+        same = length is not None and draws_lengths(task)
+        key = (split, *task.buckets[split]) if same else (split, "length", length)
         if key not in self._compiled:
             self._compiled[key] = evaluate.make_evaluator(task, self._model, split)
         return self._compiled[key](params, progress, task.data)
@@ -178,9 +161,11 @@ def finish(
             "solved_on_test": on_test,
         }
     if others:
-        result["lengths"] = {
-            str(length): evaluators(other, "test", params, listen, length) for length, other in others.items()
+        by_length = {
+            length: evaluators(other, "test", params, listen, length) for length, other in others.items()
         }
+        result["lengths"] = {str(length): own for length, own in by_length.items()}
+        result["mean_over_lengths"] = mean_over(c.evaluate.lengths, by_length)
     text = task.corpus
     if text is not None and (c.evaluate.dynamic or c.evaluate.cache):
         # What follows takes long, and adapting can leave the finite numbers: these figures are told before.
@@ -195,6 +180,8 @@ def finish(
                 (drawn,) = model_of_run.generate(c.evaluate.sample_prompt, c.evaluate.sample, seed=c.seed)
                 sample = f"\na sample of {c.evaluate.sample} tokens:\n{drawn.text}"
             _curve(task, figures["static"]["valid"], directory)
+            if len(others) > 1:
+                _lengths(c, task, others, by_length, directory)
             write_result(directory.root, result)
     if distributed.first():
         _print(task, result, directory)
@@ -219,6 +206,26 @@ def _curve(task: Task, figures: Mapping[str, float], directory: RunPaths) -> Non
         read_metrics(directory.root), metric=metric, levels=levels, title=directory.root.name
     )
     figure.savefig(directory.curves, dpi=150)
+
+
+def _lengths(
+    c: ConfigDict,
+    task: Task,
+    others: Mapping[int, Task],
+    by_length: Mapping[int, Mapping[str, float]],
+    directory: RunPaths,
+) -> None:
+    """Draws the first criterion's figure, or the loss, against the length."""
+    metric = task.solved[0].metric if task.solved else next(iter(task.chance))
+    chance = {length: other.chance[metric] for length, other in others.items()}
+    curve = recall.recall({length: [own] for length, own in by_length.items()}, metric, chance)
+    figure = recall.figure(
+        {c.model.get("cell", {}).get("name", c.model.name): curve},
+        metric=metric,
+        trained=c.task.length,
+        title=f"{directory.root.name}: {task.name} by length",
+    )
+    figure.savefig(directory.lengths, dpi=150)
 
 
 def _adaptive(
@@ -275,9 +282,15 @@ def _print(task: Task, result: Mapping[str, Any], directory: RunPaths) -> None:
     if task.corpus is None:
         for metric, level in task.chance.items():
             print(f"{'chance ' + metric:24}{level:12.4g}{level:12.4g}")
-    for length, figures in result.get("lengths", {}).items():
-        shown = ", ".join(f"{metric} {figures[metric]:.4g}" for metric in task.chance)
+    several = result.get("mean_over_lengths", {})
+    by_length = result.get("lengths", {})
+    some = list(by_length) if not several else [*list(by_length)[:3], *list(by_length)[-3:]]
+    for length in dict.fromkeys(some):
+        shown = ", ".join(f"{metric} {by_length[length][metric]:.4g}" for metric in task.chance)
         print(f"at length {length}: {shown}")
+    if several:
+        shown = ", ".join(f"{metric} {several[metric]:.4g}" for metric in task.chance)
+        print(f"mean over the lengths of the ranges: {shown}\nlengths {directory.lengths}")
     if task.solved:
         when = f"at step {result['solved_step']}" if result["solved"] else "never"
         on_test = "met" if result["solved_on_test"] else "not met"

@@ -75,7 +75,7 @@ class Session:
 
     Args:
       c: the run's config.
-      task, others, model: of the run; `others` see `results.other_lengths`.
+      task, others, model: of the run; `others` see `lengths.other_lengths`.
       fresh: the state before the first step; replaced by the latest good checkpoint's.
       workdir: of the run.
       calendar: when things are due.

@@ -9,11 +9,13 @@ import pytest
 
 from configs import base
 from configs.memory import base as memory
+from lstm_jax.evaluate import make_evaluator
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.runs.metrics import Recorder, read_metrics, read_result
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks import GENERATORS, make_task
 from lstm_jax.training import loop
+from lstm_jax.training.lengths import ranged
 from tests.solvers import SOLVERS
 
 
@@ -66,6 +68,31 @@ def test_it_is_tested_at_other_lengths(whole):
     assert list(lengths) == ["2", "5"]
     assert lengths["2"] == read_result(whole[0])["figures"]["static"]["test"]  # the very same sequences
     assert lengths["5"]["nats"] != lengths["2"]["nats"]
+
+
+def test_a_range_of_lengths_is_one_program_and_has_a_mean(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "lstm_jax.evaluate.make_evaluator",
+        lambda task, model, split: (
+            made.append((split, task.buckets[split])) or make_evaluator(task, model, split)
+        ),
+    )
+    lengths = ("5:9:2", 12)
+    changes = {"train.epochs": 1, "task.length": 4, "evaluate.lengths": lengths, "optim.learning_rate": 0.0}
+    result = loop.run(tiny("reverse_string", **changes), str(tmp_path))
+    assert list(result["lengths"]) == ["5", "7", "9", "12"]
+    assert made.count(("test", (19,))) == made.count(("test", (25,))) == made.count(("test", (9,))) == 1
+    nats = [result["lengths"][n]["nats"] for n in ("5", "7", "9")]
+    assert len(set(nats)) == 3 and result["mean_over_lengths"]["nats"] == pytest.approx(sum(nats) / 3)
+    assert (tmp_path / "lengths.png").stat().st_size > 5000
+    assert ranged(lengths) == [5, 7, 9]
+
+
+@pytest.mark.parametrize("wrong", ["5:4", "0:3", "5", "1:9:0", "5-9"])
+def test_what_is_no_range_of_lengths_is_told(wrong):
+    with pytest.raises(UserError, match=f"evaluate.lengths: '{wrong}' is no length"):
+        ranged((7, wrong))
 
 
 def test_a_run_stops_when_it_is_solved_and_is_not_taken_up_again(whole, tmp_path):

@@ -27,8 +27,8 @@ from lstm_jax.training.state import RunData, TrainState, init_state, make_update
 
 __all__ = ["Group", "Sequences", "draw_column"]
 
-CHUNK = 50
-"""Training steps whose sequences are drawn by one call."""
+CHUNK = 250
+"""Training steps whose sequences are drawn at once, at most."""
 OPTIMIZER = dict(name="adam", clip=1.0)
 UNASKED = -1
 """In place of the class of a step that is not asked."""
@@ -68,7 +68,8 @@ def draw_column(column: Column, plan: Plan) -> Sequences:
     same part of the program; the longer tests are of the split "test".
     """
     scale, task, longer = plan.scale, column.task(plan.scale), column.longer(plan.scale)
-    chunks, tested = -(-scale["steps"] // CHUNK), -(-scale["eval_batch"] // scale["batch"])
+    size, tested = min(CHUNK, scale["steps"]), -(-scale["eval_batch"] // scale["batch"])
+    chunks = -(-scale["steps"] // size)
     programs = {id(other.batch): other for _, other in longer}  # one where the length is data
 
     def wide(leaf: Array, first: int) -> Array:
@@ -80,7 +81,7 @@ def draw_column(column: Column, plan: Plan) -> Sequences:
     def draw(data: Any, datas: list[Any]) -> tuple:
         def chunk(place: Array) -> tuple[Array, Array]:
             own = data | {"key": jax.random.key_data(jax.random.key(place // chunks))}
-            every = place % chunks * CHUNK + jnp.arange(CHUNK)
+            every = place % chunks * size + jnp.arange(size)
             return jax.vmap(lambda step: _packed(task.batch(own, "train", step, 0)))(every)
 
         drawn = jax.lax.map(chunk, jnp.arange((scale["seeds"] + 1) * chunks))
