@@ -157,4 +157,4 @@ def launch(kernel, arrays):
         assert outs[-1][-1] == 0, "the blocks did not meet"
         return outs[:-1]
 
-    return list(jax.pure_callback(run, shapes, *arrays))
+    return list(jax.pure_callback(run, shapes, *arrays, vmap_method="sequential"))

@@ -101,6 +101,21 @@ def test_slices_in_shared_memory(monkeypatch):
     assert_equal_loop(cell, properties.setting(cell))
 
 
+@emulated
+def test_under_vmap_one_after_the_other():
+    cell = cells.elman(H)
+    given = properties.setting(cell)
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf]), given.params)
+
+    def gradients(params):
+        return properties.values_and_gradients(cell, params, *given[1:], backend="fused")
+
+    both = jax.vmap(gradients)(many)
+    for n in range(2):
+        alone = gradients(jax.tree.map(lambda leaf, n=n: leaf[n], many))
+        assert properties.difference(jax.tree.map(lambda leaf, n=n: leaf[n], both), alone) is None
+
+
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_serves_or_says_why_not(name):
     cell = oracles.small(name, H)

@@ -339,7 +339,7 @@ def unavailable() -> str | None:
 
 
 def launch(kernel: Kernel, arrays: Sequence[Array]) -> list[Array]:
-    """Runs the kernel on the GPU, as part of the program being traced."""
+    """Runs the kernel on the GPU, as part of the program being traced; under vmap, one after the other."""
     flags = jnp.zeros(kernel.blocks + 1, jnp.int32)
     outputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in kernel.outputs]
     outputs.append(jax.ShapeDtypeStruct(flags.shape, flags.dtype))
@@ -349,6 +349,7 @@ def launch(kernel: Kernel, arrays: Sequence[Array]) -> list[Array]:
         outputs,
         input_output_aliases={given - 1: len(outputs) - 1},
         custom_call_api_version=4,
+        vmap_method="sequential",
     )
     integers: dict[str, Any] = dict(
         grid_x=kernel.blocks, grid_y=1, grid_z=1, block_x=kernel.threads, block_y=1
