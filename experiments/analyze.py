@@ -33,6 +33,7 @@ def define_flags() -> None:
     cli.define("integer", "seed", 0, "Of what is drawn.")
     cli.define("string", "out", "", "Where figures and numbers go. Default: analysis in the run's directory.")
     cli.define("string", "data_dir", "", "Where the corpus lies, if not where the run's config says.")
+    cli.with_figures()
 
 
 def usage() -> str:
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> None:
     from lstm_jax.support.errors import UserError
 
     check_arguments(arguments, FLAGS.run)
+    how = cli.figure_print()
     options = Options(**{field: FLAGS[field].value for field in Options.__dataclass_fields__})
     run = Run(FLAGS.run, FLAGS.data_dir)
     named = [name.strip() for name in FLAGS.what.split(",")]
@@ -73,7 +75,7 @@ def main(arguments: list[str]) -> None:
                 raise
             left[name] = str(error)
             continue
-        written = write(run, name, options, reading, directory)
+        written = write(run, name, options, reading, directory, how)
         print(f"{name}: {', '.join(map(str, written.files))}")
         for line in written.lines:
             print(f"  {line}")

@@ -30,6 +30,7 @@ def define_flags() -> None:
     cli.define("string", "out", "", "The page. Default: report.html in the sweep's directory.")
     cli.define("string", "title", "", "Heading of the page and the figures. Default: the directory's name.")
     cli.define("bool", "figures", True, "Draw the figures for print too.")
+    cli.with_figures()
     cli.define("bool", "page", True, "Write the page.")
 
 
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> None:
     from lstm_jax.sweep.summary import summarise
     from lstm_jax.sweep.table import failures, table
 
+    how = cli.figure_print()
     found = read(directory, FLAGS.metric, FLAGS.baseline)
     summarise(directory, FLAGS.metric, FLAGS.baseline)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> None:
     for line in failures(found.members):
         print(line)
     print(f"summary {os.path.join(directory, 'summary.csv')}")
-    for file in draw(directory, FLAGS.title, found) if FLAGS.figures else []:
+    for file in draw(directory, FLAGS.title, found, how) if FLAGS.figures else []:
         print(f"figure {file}")
     if FLAGS.page:
         print(f"page {write(found, FLAGS.out, FLAGS.title)}")

@@ -41,6 +41,7 @@ def define_flags() -> None:
     cli.define("multi_string", "grid", None, "FIELD=VALUE,VALUE: choose among these too. May be given again.")
     cli.define("string", "metric", "", "Metric on valid that is sought. Default: the sweep's.")
     cli.define("string", "keep", "best", "Checkpoints of a trial that stay: best, all or none.")
+    cli.with_figures()
     cli.define(
         "bool", "take_over", False, "Go on with what other machines left running: they must be at rest."
     )
@@ -60,6 +61,7 @@ def main(arguments: list[str]) -> None:
 
     need_optuna()
     config, workdir = cli.config_and_workdir()
+    how = cli.figure_print()
     path, _, variant = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     definition = command_line(config, definition_of(path, variant) or {}, FLAGS.grid or [], "")
     space = space_of(config, definition)
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> None:
     found = records(study)
     print(f"\n{table(found, metric, study.direction.name.lower())}\n")
     print(f"record {paths.search}")
-    for file in draw(study, metric, paths.figures):
+    for file in draw(study, metric, paths.figures, how):
         print(f"figure {file}")
     print(f"page: python experiments/report.py --sweep={shlex.quote(os.fspath(workdir))}")
     print(f"{time.monotonic() - began:.0f} s", flush=True)

@@ -57,6 +57,7 @@ def define_flags() -> None:
     cli.define("bool", "list", False, "Show the members and train nothing.")
     cli.define("bool", "figures_only", False, "Train nothing: summary and figures of what is there.")
     cli.define("string", "metric", "", "Metric that the table compares. Default: the sweep's.")
+    cli.with_figures()
 
 
 def module_of(path: str) -> ModuleType:
@@ -78,7 +79,7 @@ def definition_of(path: str, variant: str) -> Any:
     return function(variant) if variant and inspect.signature(function).parameters else function()
 
 
-def compare(workdir: str, metric: str) -> None:
+def compare(workdir: str, metric: str, how: Any) -> None:
     """Prints the table and draws the figures."""
     from lstm_jax.sweep.comparison import read
     from lstm_jax.sweep.plots import draw
@@ -88,7 +89,7 @@ def compare(workdir: str, metric: str) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     print(f"\n{table(summarise(workdir, metric), width)}\n")
     print(f"summary {os.path.join(workdir, 'summary.csv')}")
-    for file in draw(workdir, comparison=read(workdir, metric)):
+    for file in draw(workdir, comparison=read(workdir, metric), how=how):
         print(f"figure {file}")
     chosen = f" --metric={metric}" if metric else ""
     print(f"page: python experiments/report.py --sweep={shlex.quote(workdir)}{chosen}")
@@ -102,8 +103,9 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}; write --grid=FIELD=VALUES, --seeds=N")
     config, workdir = cli.config_and_workdir()
+    how = cli.figure_print()
     if FLAGS.figures_only:
-        compare(workdir, FLAGS.metric)
+        compare(workdir, FLAGS.metric, how)
         return
     from lstm_jax.sweep.define import command_line, expand
     from lstm_jax.sweep.run import run
@@ -130,7 +132,7 @@ def main(arguments: list[str]) -> None:
         retry=FLAGS.retry,
         config_file=path,
     )
-    compare(workdir, FLAGS.metric)
+    compare(workdir, FLAGS.metric, how)
     print(f"{len(outcome.finished)} of {len(sweep.members)} finished; {time.monotonic() - began:.0f} s")
     for name, error in outcome.failed.items():
         print(f"failed {name}: {error}", file=sys.stderr, flush=True)

@@ -21,11 +21,13 @@ from lstm_jax.support.locations import locate_config
 __all__ = [
     "config_and_workdir",
     "define",
+    "figure_print",
     "guarded",
     "join_processes",
     "launch",
     "read_flags",
     "with_config",
+    "with_figures",
     "with_processes",
 ]
 
@@ -45,6 +47,23 @@ def with_config(default: str) -> None:
         "",
         "Directory of the run; started again in it, a run goes on. Default: runs/NAME.",
     )
+
+
+def with_figures() -> None:
+    """Gives the command `--format` and `--columns`, for `figure_print`."""
+    define("string", "format", "png", "File formats of the figures, with commas between: png, pdf, svg.")
+    define("integer", "columns", 2, "Columns of a page that a figure spans: 1 (3.4 inches) or 2 (6.4).")
+
+
+def figure_print() -> Any:
+    """Returns the `analysis.files.Print` that the flags ask for.
+
+    Raises:
+      UserError: an unknown format, or another number of columns.
+    """
+    from lstm_jax.analysis.files import Print
+
+    return Print.of(flags.FLAGS.format, flags.FLAGS.columns)
 
 
 def with_processes() -> None:

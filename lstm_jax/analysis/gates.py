@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import new_figure, shown_token
+from lstm_jax.analysis.style import headline, new_figure, shown_token
 from lstm_jax.cells.trace import in_order
 
 __all__ = [
@@ -86,8 +86,7 @@ def figure(
     steps = len(tokens)
     stride = 1
     drawing = new_figure(0.9 + 1.35 * len(trace))
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     panels = drawing.subplots(len(trace), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, trace.items(), strict=True):
         units = values.shape[1]

@@ -156,8 +156,7 @@ def figure(
       title: above the figure.
     """
     drawing = new_figure(3.1)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     panels = drawing.subplots(1, 2, sharey=True)
     last = len(found.mean) - 1
     for axes, kind in zip(panels, ("exponential", "power law"), strict=True):

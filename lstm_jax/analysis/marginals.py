@@ -2,11 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
 from lstm_jax.analysis.parallel_coordinates import jitter, scale_of
-from lstm_jax.analysis.style import COLOURS, WIDTH, headline, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, WIDTH, headline, new_figure, show_data, tidy
 from lstm_jax.analysis.variants import draw_chance, share_axis
 
 __all__ = ["Panel", "marginals"]
@@ -35,13 +37,19 @@ class Panel(NamedTuple):
 
 
 def marginals(
-    panels: Sequence[Panel], *, metric: str = "accuracy", chance: float | None = None, title: str = ""
-) -> Any:
-    """A panel a field: a dot a run, and the mean of each value with its interval.
+    panels: Sequence[Panel],
+    *,
+    metric: str = "accuracy",
+    what: str = "",
+    chance: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Returns a panel a field: a dot a run and, beside the dots, the mean of each value with its interval.
 
     Args:
       panels: what is drawn.
       metric: name for the axis.
+      what: the whole label of the axis; "" says test metric, runs, mean and interval.
       chance: its level, where it is one.
       title: above the figure.
 
@@ -57,16 +65,25 @@ def marginals(
         scale = scale_of(list(panel.settings))
         places = dict(zip(panel.settings, scale.at, strict=True))
         wide = 0.5 / max(1, len(places))
-        kept = [(x, v) for x, v in zip(scale.at, panel.values, strict=True) if math.isfinite(v)]
+        finite = [(x, v) for x, v in zip(scale.at, panel.values, strict=True) if math.isfinite(v)]
+        # Dots to the left of a value's place, its mean to the right: neither hides the other.
+        left = 0.22 * wide if panel.means else 0.0
+        spread = 0.5 * wide if panel.means else wide
+        at = [x - left + spread * jitter(index) for index, (x, _) in enumerate(finite)]
         axes.plot(
-            [x + wide * jitter(index) for index, (x, _) in enumerate(kept)], [v for _, v in kept],
-            linestyle="none", marker=".", markersize=4, color=COLOURS["sky"], alpha=0.6, zorder=2,
+            at, [v for _, v in finite],
+            linestyle="none", marker=".", markersize=4, color=COLOURS["blue"], alpha=0.55, zorder=2,
+            gid="runs",
         )  # fmt: skip
-        _draw_means(axes, places, panel.means)
+        _draw_means(axes, {value: place + 0.3 * wide for value, place in places.items()}, panel.means)
         tidy(axes)
-        turned = _collide(scale.ticks, NARROW if across == ACROSS else ROOM)
+        room, ticks = NARROW if across == ACROSS else ROOM, scale.ticks
+        numbers = all(isinstance(value, int | float) for value in panel.settings)
+        while numbers and not panel.means and len(ticks) > 3 and _collide(ticks, room):
+            ticks = ticks[::2]
+        turned = _collide(ticks, room)
         axes.set_xticks(
-            [place for place, _ in scale.ticks], [text for _, text in scale.ticks],
+            [place for place, _ in ticks], [text for _, text in ticks],
             rotation=40 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor",
         )  # fmt: skip
         axes.set_xlim(-0.5 * max(0.16, wide) - 0.05, 1.05 + 0.5 * max(0.16, wide))
@@ -74,13 +91,26 @@ def marginals(
         axes.set_xlabel(f"{name}\n({panel.note})" if panel.note else name, fontsize=9)
         share_axis(axes, everything)
         if chance is not None:
-            draw_chance(axes, chance, everything)
+            draw_chance(axes, chance, named=axes is grid.flat[min(across, len(panels)) - 1])
+    label = what or f"test {metric.replace('_', ' ')}\n(runs; mean, 95 % interval)"
     for row in grid:
-        row[0].set_ylabel(f"test {metric.replace('_', ' ')}\n(runs; mean, 95 % interval)", fontsize=9)
+        row[0].set_ylabel(label, fontsize=9)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
     headline(figure, title)
+    show_data(figure, _rows(panels))
     return figure
+
+
+def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    for panel in panels:
+        for setting, value in zip(panel.settings, panel.values, strict=True):
+            yield {"field": panel.label, "setting": setting, "kind": "run", "value": value}
+        for setting, (mean, low, high) in panel.means.items():
+            yield {
+                "field": panel.label, "setting": setting, "kind": "mean",
+                "value": mean, "low": low, "high": high,
+            }  # fmt: skip
 
 
 def _collide(ticks: Sequence[tuple[float, str]], room: int) -> bool:
@@ -96,8 +126,11 @@ def _draw_means(
         if not math.isfinite(mean):
             continue
         if math.isfinite(low):
-            axes.plot([places[value]] * 2, [low, high], color=COLOURS["vermilion"], linewidth=1.6, zorder=3)
+            axes.plot(
+                [places[value]] * 2, [low, high], color=COLOURS["vermilion"], linewidth=1.6, zorder=3,
+                marker="_", markersize=8, markeredgewidth=1.4, gid="interval",
+            )  # fmt: skip
         axes.plot(
-            [places[value]], [mean], marker="D", markersize=5, color=COLOURS["vermilion"],
-            markeredgecolor="white", linestyle="none", zorder=4,
+            [places[value]], [mean], marker="D", markersize=3.2, color=COLOURS["vermilion"],
+            linestyle="none", zorder=4, gid="mean",
         )  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lstm_jax.analysis.style import COLOURS, headline, new_figure
+from lstm_jax.analysis.style import COLOURS, headline, new_figure, show_data
 
 __all__ = [
     "FAILED",
@@ -169,4 +169,6 @@ def parallel_coordinates(
     axes.set_xlim(-0.45, len(scales) + 0.35)
     axes.set_ylim(FAILED - 0.04 if not ended.all() else -0.04, 1.04)
     headline(figure, title)
+    columns = zip(*fields.values(), values, strict=True)
+    show_data(figure, [dict(zip([*fields, metric], row, strict=True)) for row in columns])
     return figure

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_jax.analysis.style import COLOURS, WIDTH, layer_colour, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, WIDTH, headline, layer_colour, new_figure, tidy
 from lstm_jax.cells.trace import in_order, of_units
 from lstm_jax.support.notation import Array
 
@@ -71,8 +71,7 @@ def figure(layers: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], *, tit
     rows = -(-len(names) // columns)
     side = WIDTH / max(columns, 2)
     drawing = new_figure(0.5 + (side + 0.15) * rows, side * columns)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, axes in enumerate(panels.flat):
         if index >= len(names):

@@ -8,18 +8,21 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, WIDTH, headline, new_figure, show_data, tidy
 from lstm_jax.analysis.variants import looks
 
 __all__ = ["solved_map", "steps_to_solve"]
 
+_STEPS = ("variant", "length", "seed", "solved", "solved_step", "steps")
 _COLOURS = ["#FFFFFF", "#9CC7E4", COLOURS["blue"]]
 _FROM_WHITE = LinearSegmentedColormap.from_list("white to blue", _COLOURS).with_extremes(bad="#EEEEEE")
 
 
 def _order(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
-    """Variants in the order in which they come, lengths in rising order; [None] where there are none."""
-    lengths = sorted({row["length"] for row in rows if row.get("length") is not None})
+    """Variants as they come; lengths rising, or as they come where they are names; [None] where none are."""
+    lengths = list(dict.fromkeys(row["length"] for row in rows if row.get("length") is not None))
+    if all(isinstance(length, int | float) for length in lengths):
+        lengths.sort()
     return list(dict.fromkeys(row["variant"] for row in rows)), lengths or [None]
 
 
@@ -34,37 +37,59 @@ def solved_map(
     legend: str = "variant",
     title: str = "",
 ) -> Figure:
-    """The share of seeds that solved the task, by variant (rows) and length (columns), k/n in each cell.
+    """Returns the share of seeds that solved the task, a map by variant (rows) and length (columns).
+
+    Where there is one column alone, a bar a variant says it instead.
 
     Args:
-      rows: {"variant": text, "length": number or None, "solved": bool}, one a run.
+      rows: {"variant": text, "length": number, text or None, "solved": bool}, one a run. A second field of
+        the sweep may stand in the place of the length, as text.
       length_label: of the columns.
       legend: of the rows: what the variants are.
       title: above the figure.
     """
     variants, lengths = _order(rows)
-    share = np.full((len(variants), len(lengths)), np.nan)
-    figure = new_figure(1.1 + 0.36 * len(variants), min(6.4, 2.6 + 0.62 * len(lengths)))
-    axes = figure.subplots()
-    for y, variant in enumerate(variants):
-        for x, length in enumerate(lengths):
-            cell = _cell(rows, variant, length)
-            if not cell:
-                continue
-            solved = sum(bool(row["solved"]) for row in cell)
-            share[y, x] = solved / len(cell)
-            axes.text(
-                x, y, f"{solved}/{len(cell)}", ha="center", va="center", fontsize=8,
-                color="white" if share[y, x] > 0.75 else "black",
-            )  # fmt: skip
-    image = axes.imshow(share, cmap=_FROM_WHITE, vmin=0, vmax=1, aspect="auto")
-    axes.set_yticks(range(len(variants)), variants, fontsize=8)
-    axes.set_ylabel(legend, fontsize=9)
-    if lengths == [None]:
-        axes.set_xticks([])
+    counts = np.zeros((len(variants), len(lengths), 2), int)
+    for row in rows:
+        cell = counts[variants.index(row["variant"]), lengths.index(row.get("length"))]
+        cell += [bool(row["solved"]), 1]
+    if len(lengths) == 1:
+        figure = _solved_bars(variants, counts[:, 0], lengths[0], length_label, legend, title)
     else:
-        axes.set_xticks(range(len(lengths)), [f"{length:g}" for length in lengths], fontsize=8)
-        axes.set_xlabel(length_label, fontsize=9)
+        figure = _solved_cells(variants, lengths, counts, length_label, legend, title)
+    show_data(
+        figure,
+        [
+            {
+                "variant": variant,
+                "length": length,
+                "solved": int(counts[y, x, 0]),
+                "runs": int(counts[y, x, 1]),
+            }
+            for y, variant in enumerate(variants)
+            for x, length in enumerate(lengths)
+        ],
+    )
+    return figure
+
+
+def _solved_cells(
+    variants: Sequence[str], lengths: Sequence[Any], counts: np.ndarray, across: str, down: str, title: str
+) -> Figure:
+    share = np.where(counts[..., 1] > 0, counts[..., 0] / np.maximum(counts[..., 1], 1), np.nan)
+    figure = new_figure(1.1 + 0.36 * len(variants), min(WIDTH, 2.6 + 0.62 * len(lengths)))
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap=_FROM_WHITE, vmin=0, vmax=1, aspect="auto", gid="share of seeds solved")
+    for y, x in np.argwhere(counts[..., 1] > 0):
+        axes.text(
+            x, y, f"{counts[y, x, 0]}/{counts[y, x, 1]}", ha="center", va="center", fontsize=8,
+            color="white" if share[y, x] > 0.75 else "black",
+        )  # fmt: skip
+    axes.set_yticks(range(len(variants)), variants, fontsize=8)
+    axes.set_ylabel(down, fontsize=9)
+    names = [value.replace("_", " ") if isinstance(value, str) else f"{value:g}" for value in lengths]
+    axes.set_xticks(range(len(lengths)), names, fontsize=8)
+    axes.set_xlabel(across, fontsize=9)
     axes.set_xticks(np.arange(len(lengths) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(variants) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#BBBBBB", linewidth=0.6)
@@ -73,9 +98,45 @@ def solved_map(
     bar = figure.colorbar(image, ax=axes, fraction=0.06, ticks=[0, 0.5, 1])
     bar.set_label("share of seeds solved", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
+    headline(figure, title)
     return figure
+
+
+def _solved_bars(
+    variants: Sequence[str], counts: np.ndarray, length: Any, across: str, down: str, title: str
+) -> Figure:
+    figure = new_figure(1.1 + 0.3 * len(variants), 4.8)
+    axes = figure.subplots()
+    places = np.arange(len(variants))
+    axes.barh(places, counts[:, 0] / np.maximum(counts[:, 1], 1), height=0.62, color=COLOURS["blue"])
+    for place, (solved, total) in zip(places, counts, strict=True):
+        axes.annotate(
+            f"{solved}/{total}", xy=(solved / total, place), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=8,
+        )  # fmt: skip
+    axes.set_yticks(places, variants, fontsize=8)
+    axes.set_ylabel(down, fontsize=9)
+    axes.set_ylim(len(variants) - 0.4, -0.6)
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    at = "" if length is None else f", {across} {length}"
+    axes.set_xlabel(f"share of seeds solved{at}", fontsize=9)
+    tidy(axes)
+    axes.grid(visible=False, axis="y")
+    headline(figure, title)
+    return figure
+
+
+def _step_ticks(low: float, high: float) -> list[float]:
+    """Returns ticks of a logarithmic axis: 1, 2, 5, 10, or closer where these would be fewer than four."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks: list[float] = []
+    for leads in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [lead * 10.0**power for power in powers for lead in leads]
+        ticks = [tick for tick in ticks if low <= tick <= high and tick == int(tick)]
+        if len(ticks) >= 4:
+            break
+    return ticks
 
 
 def steps_to_solve(
@@ -140,9 +201,7 @@ def steps_to_solve(
     axes.set_yscale("log")
     axes.set_ylim(low / 1.6, top * 1.5)
     axes.axhline(budget * 1.35, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    low_power, high_power = int(np.floor(np.log10(low))), int(np.ceil(np.log10(budget)))
-    decades = [lead * 10.0**power for power in range(low_power, high_power + 1) for lead in (1, 2, 5)]
-    ticks = [tick for tick in decades if low / 1.6 <= tick <= budget]
+    ticks = _step_ticks(low / 1.6, budget)
     axes.set_yticks([*ticks, top], [*(f"{tick:,.0f}" for tick in ticks), "not solved"])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("training steps until solved\n(seeds and median)", fontsize=9)
@@ -152,8 +211,8 @@ def steps_to_solve(
     axes.set_xlabel(length_label if by_length else legend, fontsize=9)
     tidy(axes)
     axes.grid(visible=False, axis="x")
-    if title:
-        figure.suptitle(title, fontsize=10)
+    headline(figure, title)
+    show_data(figure, [{name: row.get(name) for name in _STEPS} for row in rows])
     if by_length:
         figure.legend(
             title=legend or None, title_fontsize=8, fontsize=8, frameon=False, loc="outside right center"

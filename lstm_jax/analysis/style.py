@@ -4,6 +4,7 @@ import logging
 import re
 import textwrap
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,9 +19,12 @@ __all__ = [
     "COLOURS",
     "WIDTH",
     "headline",
+    "in_words",
     "layer_colour",
     "log_ticks",
     "new_figure",
+    "rewrap",
+    "show_data",
     "shown_label",
     "shown_token",
     "tidy",
@@ -39,6 +43,12 @@ COLOURS = {
     "sky": "#56B4E9",
     "purple": "#CC79A7",
     "grey": "#555555",
+    # Beyond seven, Tol's (2021, "muted"), which lie apart from those above in lightness too.
+    "wine": "#882255",
+    "olive": "#999933",
+    "indigo": "#332288",
+    "brown": "#7A4A00",
+    "black": "#000000",
 }
 
 
@@ -60,6 +70,8 @@ class _Page(Figure):
     """
 
     _told: frozenset[int] = frozenset()
+    headline_text: str = ""
+    rows: Sequence[Mapping[str, Any]] | None = None
 
     def draw(self, renderer: Any) -> None:
         """Draws; called by whatever saves or shows the figure."""
@@ -108,9 +120,27 @@ def shown_label(label: str) -> str:
     return printable(label, 24, spaces=False)
 
 
+def show_data(figure: Figure, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Gives a figure the rows of the CSV file beside it, where these are not simply what its axes show."""
+    figure.rows = [dict(row) for row in rows]  # type: ignore[attr-defined]
+
+
+def in_words(name: str) -> str:
+    """Returns the name of a file, config or label as words: "greff_adding" as "Greff adding"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
 def headline(figure: Figure, title: str) -> None:
-    """The title above a figure, in as many lines as it needs; "" is none."""
+    """Writes the title above a figure, in as many lines as it needs; "" is none."""
     if title:
+        figure.headline_text = title  # type: ignore[attr-defined]
+        rewrap(figure)
+
+
+def rewrap(figure: Figure) -> None:
+    """Breaks the title of `headline` into lines that fit the figure's width as it is now."""
+    if title := getattr(figure, "headline_text", ""):
         columns = int(78 * min(1.0, figure.get_figwidth() / WIDTH))
         figure.suptitle(textwrap.fill(title, columns, break_long_words=False), fontsize=10)
 

@@ -138,8 +138,7 @@ def figure(layers: Sequence[Mapping[str, TimeScales]], *, unit: str = "steps", t
     columns = min(2, len(layers))
     rows = -(-len(layers) // columns)
     drawing = new_figure(0.4 + 2.8 * rows)
-    if title:
-        drawing.suptitle(title, fontsize=10)
+    headline(drawing, title)
     panels = drawing.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     finite = [scale[np.isfinite(scale)] for layer in layers for scales in layer.values() for scale in scales]
     drawn = np.concatenate([*finite, [from_bias(0), from_bias(3)]])

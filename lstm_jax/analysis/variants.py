@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from lstm_jax.analysis.style import COLOURS, new_figure, tidy
+from lstm_jax.analysis.style import COLOURS, headline, log_ticks, new_figure, show_data, tidy
 
 __all__ = [
     "Look",
@@ -22,9 +22,14 @@ __all__ = [
     "share_axis",
 ]
 
-_ORDER = ("blue", "vermilion", "green", "orange", "purple", "sky", "grey")
-_MARKERS = "osD^vPX"
+_ORDER = (
+    *("blue", "vermilion", "green", "orange", "purple", "sky"),
+    *("grey", "wine", "olive", "indigo", "brown", "black"),
+)
+_MARKERS = "osD^vPX*hp<>"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1)))
+_HALF = 6
+"""Colours after which the dashes change: later ones are less easily told apart."""
 
 
 class Look(NamedTuple):
@@ -40,7 +45,7 @@ def looks(variants: Iterable[str]) -> dict[str, Look]:
     found = {}
     for index, variant in enumerate(dict.fromkeys(variants)):
         colour = COLOURS[_ORDER[index % len(_ORDER)]]
-        dashes = _DASHES[index // len(_ORDER) % len(_DASHES)]
+        dashes = _DASHES[index // _HALF % len(_DASHES)]
         found[variant] = Look(colour, _MARKERS[index % len(_MARKERS)], dashes)
     return found
 
@@ -55,16 +60,18 @@ def length_axis(axes: Axes, lengths: Sequence[float], label: str) -> None:
     axes.set_xlabel(label, fontsize=9)
 
 
-def draw_chance(axes: Axes, value: float, values: Iterable[float] = ()) -> None:
-    """A dashed line at the chance level, named at the right end on the side where fewer of `values` lie."""
-    finite = [other for other in values if math.isfinite(other)]
-    under = sum(other > value for other in finite) > len(finite) / 2
-    axes.axhline(value, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        f"chance {value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"),
-        xytext=(-3, -2 if under else 2), textcoords="offset points", ha="right",
-        va="top" if under else "bottom", fontsize=8, color=COLOURS["grey"], zorder=1,
-    )  # fmt: skip
+def draw_chance(axes: Axes, value: float, *, named: bool = True) -> None:
+    """Draws a dashed line at the chance level, named outside the axes, where no point lies."""
+    axes.axhline(
+        value, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label="_chance"
+    )
+    axes.lines[-1].set_gid("chance")
+    if named:
+        axes.annotate(
+            f"chance\n{value:.3g}", xy=(1, value), xycoords=("axes fraction", "data"),
+            xytext=(3, 0), textcoords="offset points", ha="left", va="center", fontsize=8,
+            color=COLOURS["grey"], annotation_clip=False,
+        )  # fmt: skip
 
 
 def share_axis(axes: Axes, values: Iterable[float]) -> None:
@@ -75,8 +82,7 @@ def share_axis(axes: Axes, values: Iterable[float]) -> None:
 
 
 def _finish(figure: Figure, axes: Axes, title: str, legend: str, variants: int) -> None:
-    if title:
-        figure.suptitle(title, fontsize=10)
+    headline(figure, title)
     if variants > 1 or legend:
         figure.legend(
             *axes.get_legend_handles_labels(), title=legend or None, title_fontsize=8, fontsize=8,
@@ -107,7 +113,7 @@ def curve_by_length(
     Returns:
       A figure of 6.4 x 3.6 inches.
     """
-    kept = [row for row in rows if math.isfinite(row["value"])]
+    finite = [row for row in rows if math.isfinite(row["value"])]
     figure = new_figure(3.6)
     axes = figure.subplots()
     styles = looks(row["variant"] for row in rows)
@@ -116,7 +122,7 @@ def curve_by_length(
     for index, (variant, look) in enumerate(styles.items()):
         # Beside each other: seeds of several variants often lie at the same 1.0.
         shift = 1.0 + spread * (index - (len(styles) - 1) / 2)
-        mine = [row for row in kept if row["variant"] == variant]
+        mine = [row for row in finite if row["variant"] == variant]
         at = sorted({row["length"] for row in mine})
         medians = [float(np.median([r["value"] for r in mine if r["length"] == length])) for length in at]
         axes.plot(
@@ -125,7 +131,7 @@ def curve_by_length(
         )  # fmt: skip
         axes.plot(
             [row["length"] * shift for row in mine], [row["value"] for row in mine], color=look.colour,
-            marker=".", markersize=5, alpha=0.5, linestyle="none", zorder=2,
+            marker=".", markersize=5, alpha=0.5, linestyle="none", zorder=2, gid=f"{variant}, seeds",
         )  # fmt: skip
     length_axis(axes, lengths, length_label)
     axes.set_ylabel(f"{metric.replace('_', ' ')} (median and seeds)", fontsize=9)
@@ -138,13 +144,43 @@ def curve_by_length(
                 *zip(*levels, strict=True), color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)),
                 label="chance", zorder=1,
             )  # fmt: skip
-    values = [row["value"] for row in kept]
+    values = [row["value"] for row in finite]
     if isinstance(chance, int | float):
-        draw_chance(axes, chance, values)
+        draw_chance(axes, chance)
     share_axis(axes, values)
     tidy(axes)
+    show_data(
+        figure, [{name: row.get(name) for name in ("variant", "length", "seed", "value")} for row in rows]
+    )
     _finish(figure, axes, title, legend, len(styles))
     return figure
+
+
+def _draw_band(axes: Axes, variant: str, look: Look, found: Sequence[np.ndarray], last: float) -> bool:
+    """Draws one variant of `learning_bands`; returns whether all its runs ended before the step `last`.
+
+    From there on its last value is drawn dotted, so that a variant that ended early is seen.
+    """
+    steps, median, low, high = found
+    if not len(steps):  # no finite value at all: a name without a line, which says so
+        axes.plot([], [], linestyle="none", label=f"{variant}\n(no finite value)")
+        return False
+    axes.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0, gid=variant)
+    axes.plot(
+        steps, median, color=look.colour, linestyle=look.dashes, linewidth=1.6, label=variant,
+        marker=look.marker, markersize=4, markevery=max(1, len(steps) // 8), zorder=3,
+    )  # fmt: skip
+    if steps[-1] >= last:
+        return False
+    axes.plot(
+        [steps[-1], last], [median[-1]] * 2, color=look.colour, linestyle=":", linewidth=1.1, zorder=2,
+        gid=f"{variant}, ended",
+    )  # fmt: skip
+    axes.plot(
+        [steps[-1]], [median[-1]], color=look.colour, marker=look.marker, markersize=7, linestyle="none",
+        markerfacecolor="white", zorder=4, gid=f"{variant}, ended",
+    )  # fmt: skip
+    return True
 
 
 def median_over_seeds(
@@ -196,20 +232,21 @@ def learning_bands(
     """
     figure = new_figure(3.6)
     axes = figure.subplots()
-    for variant, look in looks(curves).items():
-        runs = [curve for curve in curves[variant] if len(curve[0])]
-        if not runs:
-            continue
-        steps, median, low, high = median_over_seeds(runs, band)
-        axes.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            steps, median, color=look.colour, linestyle=look.dashes, linewidth=1.6, label=variant,
-            marker=look.marker, markersize=4, markevery=max(1, len(steps) // 8),
-        )  # fmt: skip
-    if metric == "perplexity":
+    medians = {
+        variant: median_over_seeds(own, band)
+        for variant, runs in curves.items()
+        if (own := [curve for curve in runs if len(curve[0])])
+    }
+    last = max((steps[-1] for steps, *_ in medians.values() if len(steps)), default=0.0)
+    early = [_draw_band(axes, variant, look, medians[variant], last)
+             for variant, look in looks(curves).items() if variant in medians]  # fmt: skip
+    if any(early):
+        axes.plot([], [], color=COLOURS["grey"], linewidth=1.1, linestyle=":", marker="o", markersize=6,
+                  markerfacecolor="white", label="all its seeds\nhave ended")  # fmt: skip
+    drawn = [value for _, median, *_ in medians.values() for value in median]
+    if metric == "perplexity" and drawn:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        log_ticks(axes.yaxis, min(drawn), max(drawn))
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("training steps", fontsize=9)
@@ -217,7 +254,7 @@ def learning_bands(
     axes.set_ylabel(f"valid {metric.replace('_', ' ')}\n(median and {spread} over seeds)", fontsize=9)
     values = [value for runs in curves.values() for _, curve in runs for value in curve]
     if chance is not None:
-        draw_chance(axes, chance, values)
+        draw_chance(axes, chance)
     share_axis(axes, values)
     tidy(axes)
     _finish(figure, axes, title, legend, len(curves))

@@ -1,18 +1,16 @@
 """What came of a sweep: rows of members, rows of groups over seeds with their spread; CSV, JSON."""
 
-import csv
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstm_jax.runs.directory import write_json
 from lstm_jax.runs.metrics import read_result
-from lstm_jax.support.errors import UserError
+from lstm_jax.support.csv_files import write_csv
 from lstm_jax.support.registry import check_name
 from lstm_jax.sweep.baseline import find_baseline, named, reference
 from lstm_jax.sweep.directory import SweepPaths, read_failure, status
@@ -31,8 +29,6 @@ __all__ = [
     "summarise",
 ]
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Signs with which a spreadsheet takes a cell for a formula."""
 DIVERGED = 1e9
 """Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
 
@@ -145,7 +141,8 @@ def groups(
     Args:
       members: rows as `rows` gives them.
       metric: compared; "" for the default, see `metric_of`.
-      baseline: the variant that the others are compared with, see `baseline.find_baseline`.
+      baseline: the variant that the others are compared with, see `baseline.find_baseline`. Where none is
+        given and no variant has two seeds, as in a search, nothing is compared: one run is no baseline.
       length: the label that is an axis, and no part of a variant.
 
     Returns:
@@ -169,74 +166,71 @@ def groups(
     labels = [group[0]["labels"] for group in together.values()]
     chosen = find_baseline(labels, baseline, length)
     values = [_values(group, metric) for group in together.values()]
+    compared = bool(baseline) or max(map(len, together.values()), default=0) > 1
     found = []
     for index, group in enumerate(together.values()):
-        done = [row for row in group if row["status"] == "finished"]
-        failed = [row for row in group if row["status"] == "failed"]
-        mean, low, high = bootstrap(values[index].values())
-        other = reference(labels, labels[index], chosen, length)
+        other = reference(labels, labels[index], chosen, length) if compared else None
         other = None if other == index else other
         against = None if other is None else paired(values[index], values[other])
-        steps = [row["solved_step"] if row["solved"] else None for row in done] + [None] * len(failed)
-        median = median_step(steps) if criterion else math.nan
-        solved = sum(bool(row["solved"]) for row in done)
-        share = wilson(solved, len(done) + len(failed))
-        pick = max if best_high(metric) else min
         found.append(
-            {
-                "labels": labels[index],
-                "metric": metric,
-                "members": len(group),
-                "finished": len(done),
-                "failed": len(failed),
-                "counted": len(values[index]),
-                "solved": solved if criterion else None,
-                "solved_low": _known(share[0]) if criterion else None,
-                "solved_high": _known(share[1]) if criterion else None,
-                "median_step": _known(median),
-                "mean": _known(mean),
-                "low": _known(low),
-                "high": _known(high),
-                "median": float(np.median([*values[index].values()])) if values[index] else None,
-                "best": pick(values[index].values()) if values[index] else None,
+            {"labels": labels[index], "metric": metric}
+            | _counts(group, criterion)
+            | {"counted": len(values[index])}
+            | _spread(values[index], metric)
+            | {
                 "compared_with": None if other is None else labels[other],
                 "difference": None if against is None else _known(against.mean),
                 "difference_low": None if against is None else _known(against.low),
                 "difference_high": None if against is None else _known(against.high),
                 "pairs": None if against is None else against.pairs,
-                "parameters": done[0]["parameters"] if done else None,
-                "seconds": float(np.mean([row["seconds"] for row in done])) if done else None,
             }
+            | _costs(group)
         )
     return found
 
 
+def _counts(group: Sequence[Mapping[str, Any]], criterion: bool) -> dict[str, Any]:
+    """Returns how many runs of a group ended, and how many and how soon they solved the task."""
+    done = [row for row in group if row["status"] == "finished"]
+    failed = [row for row in group if row["status"] == "failed"]
+    steps = [row["solved_step"] if row["solved"] else None for row in done] + [None] * len(failed)
+    solved = sum(bool(row["solved"]) for row in done)
+    low, high = wilson(solved, len(done) + len(failed))
+    return {
+        "members": len(group),
+        "finished": len(done),
+        "failed": len(failed),
+        "solved": solved if criterion else None,
+        "solved_low": _known(low) if criterion else None,
+        "solved_high": _known(high) if criterion else None,
+        "median_step": _known(median_step(steps)) if criterion else None,
+    }
+
+
+def _spread(values: Mapping[int, float], metric: str) -> dict[str, Any]:
+    """Returns mean, interval, median and best of a metric over seeds."""
+    mean, low, high = bootstrap(values.values())
+    pick = max if best_high(metric) else min
+    return {
+        "mean": _known(mean),
+        "low": _known(low),
+        "high": _known(high),
+        "median": float(np.median([*values.values()])) if values else None,
+        "best": pick(values.values()) if values else None,
+    }
+
+
+def _costs(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns parameters and mean seconds of the finished runs of a group."""
+    done = [row for row in group if row["status"] == "finished"]
+    return {
+        "parameters": done[0]["parameters"] if done else None,
+        "seconds": float(np.mean([row["seconds"] for row in done])) if done else None,
+    }
+
+
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _cell(value: Any) -> Any:
-    """Returns the value as a CSV cell, with an apostrophe before what a spreadsheet takes for a formula."""
-    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def _write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows([{name: _cell(value) for name, value in line.items()} for line in lines])
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free or allow space there") from error
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,6 +267,6 @@ def summarise(
     members, record = rows(directory), paths.read()
     found = groups(members, metric or record["metric"], baseline or record.get("baseline"), record["length"])
     write_json(paths.summary, {"groups": found, "members": members})
-    _write_csv(paths.root / "summary.csv", [_flat(group) for group in found])
-    _write_csv(paths.root / "members.csv", [_flat(row) for row in members])
+    write_csv(paths.root / "summary.csv", [_flat(group) for group in found])
+    write_csv(paths.root / "members.csv", [_flat(row) for row in members])
     return found

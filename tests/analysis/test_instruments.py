@@ -128,7 +128,8 @@ def test_take_writes_whole_files_and_what_they_are_of(text_run, tmp_path):
     )
     names = ["gates-layer1.png", "gates-layer2.png", "gates.json"]
     assert [path.name for path in written.files] == names
-    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == sorted(names)
+    data = ["gates-layer1.csv", "gates-layer2.csv"]
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == sorted(names + data)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.files[:2])
     found = json.loads(written.files[2].read_text())
     assert found["instrument"] == "gates" and found["step"] == 17 and found["options"]["tokens"] == 20

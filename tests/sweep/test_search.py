@@ -21,7 +21,13 @@ from lstm_jax.sweep.distributions import DISTRIBUTIONS
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
 from lstm_jax.sweep.search import run as running  # noqa: E402
 from lstm_jax.sweep.search import study as studies  # noqa: E402
-from lstm_jax.sweep.search.plots import draw, table  # noqa: E402
+from lstm_jax.sweep.search.plots import (  # noqa: E402
+    draw,
+    history_figure,
+    importances_figure,
+    slices_figure,
+    table,
+)
 from lstm_jax.sweep.search.run import SearchPaths, records, search  # noqa: E402
 from lstm_jax.sweep.search.space import SUGGESTS, Space, space_of  # noqa: E402
 
@@ -225,6 +231,31 @@ def test_a_journal_that_a_kill_cut_short_is_mended(tmp_path, cut, whole):
     journal.write_bytes(b"".join([lines[0], lines[1][:9], *lines[2:]]))
     with pytest.raises(UserError, match=r"line 2 of the journal .* is damaged"):
         opened()
+
+
+def test_a_search_s_figures_sort_settings_and_show_the_values_that_were_trained():
+    trials = [
+        {
+            "run": f"trial-{index}", "state": "complete", "value": value, "evaluations": {"1": value},
+            "params": {},
+            "overrides": {"model.hidden": (hidden,), "optim.name": name, "objective.ar": 0.5, "seed": 1},
+        }
+        for index, (value, hidden, name) in enumerate([(0.3, 64, "sgd"), (0.2, 8, "adam"), (0.4, 16, "sgd")])
+    ]  # fmt: skip
+    figure = slices_figure(trials, "nats", "A title")
+    hidden, name = figure.axes[:2]
+    assert [text.get_text() for text in hidden.get_xticklabels()] == ["8", "16", "64"]
+    assert [text.get_text() for text in name.get_xticklabels()] == ["adam", "sgd"]
+    assert hidden.get_xlabel() == "hidden" and len(figure.axes) == 2, "what never varied has no panel"
+    pruned = {"run": "p", "state": "pruned", "value": None, "evaluations": {"1": 0.9, "2": 0.7}, "params": {}}
+    failed = {"run": "f", "state": "fail", "value": None, "evaluations": {}, "params": {}}
+    axes = history_figure([trials[0], pruned, failed, *trials[1:]], "nats", high=False).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines["complete"].get_xdata()) == [1, 4, 5]
+    assert list(lines["best so far"].get_ydata()) == [0.3, 0.2, 0.2, 0.2]
+    assert list(lines["pruned"].get_ydata()) == [0.7] and list(lines["failed"].get_xdata()) == [3]
+    importance = importances_figure({"optim.learning_rate": 0.2, "model.hidden": 0.8}, "nats").axes[0]
+    assert [text.get_text() for text in importance.get_yticklabels()] == ["learning rate", "hidden"]
 
 
 def test_an_older_list_of_trials_does_not_replace_a_newer_one(tmp_path, monkeypatch):

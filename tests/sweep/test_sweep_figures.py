@@ -1,11 +1,13 @@
 """Parallel coordinates and marginals draw what they are given."""
 
+import csv
 import io
 import math
 
 import numpy as np
 import pytest
 
+from lstm_jax.analysis.files import COLUMNS, Print, figure_data, save_figures
 from lstm_jax.analysis.marginals import Panel, marginals
 from lstm_jax.analysis.parallel_coordinates import (
     jitter,
@@ -14,6 +16,9 @@ from lstm_jax.analysis.parallel_coordinates import (
     parallel_coordinates,
     scale_of,
 )
+from lstm_jax.analysis.style import new_figure
+from lstm_jax.analysis.variants import learning_bands
+from lstm_jax.support.errors import UserError
 
 
 def test_numbers_are_spaced_by_size_and_names_evenly():
@@ -66,8 +71,61 @@ def test_a_panel_a_field_with_dots_means_and_intervals():
     dots = [line for line in first.lines if line.get_marker() == "."]
     assert [len(line.get_xdata()) for line in dots] == [2]
     bars = [line for line in first.lines if list(line.get_ydata()) == [0.2, 0.4] and line not in dots]
-    assert len(bars) == 1 and bars[0].get_xdata()[0] == 0
+    assert len(bars) == 1 and bars[0].get_xdata()[0] > max(dots[0].get_xdata()), "beside the dots, with caps"
+    assert bars[0].get_marker() == "_"
     assert [text.get_text() for text in first.get_xticklabels()] == ["0", "1"]
     assert first.get_xlabel() == "forget bias" and "test accuracy" in first.get_ylabel()
     assert not [line for line in second.lines if line.get_marker() == "D"]
     figure.savefig(io.BytesIO(), dpi=50)
+
+
+def test_figures_are_written_in_every_format_with_their_data(tmp_path):
+    """PDF embeds its fonts as TrueType (type 42); a figure of one column is as wide as a column."""
+    panel = Panel("forget_bias", ["=0", "=0", "1"], [0.2, 0.4, math.nan], {"1": (0.3, 0.2, 0.4)})
+    figures = {"marginals": marginals([panel]), "lines": learning_bands({"a": [([1, 2], [0.5, 0.6])]})}
+    files = save_figures(figures, tmp_path / "two", Print.of("png, pdf,svg"))
+    assert sorted(file.name for file in files) == sorted(
+        f"{name}.{form}" for name in figures for form in ("png", "pdf", "svg")
+    )
+    pdf = (tmp_path / "two" / "lines.pdf").read_bytes()
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf, "TrueType, embedded"
+    again = save_figures(figures, tmp_path / "again", Print(("pdf", "svg")))
+    assert all(file.read_bytes() == (tmp_path / "two" / file.name).read_bytes() for file in again)
+    with open(tmp_path / "two" / "marginals.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["setting"] for row in rows] == ["'=0", "'=0", "1", "1"]
+    assert (
+        rows[3] | {"field": "forget_bias", "kind": "mean", "value": "0.3", "low": "0.2", "high": "0.4"}
+        == rows[3]
+    )
+    with open(tmp_path / "two" / "lines.csv", encoding="utf-8", newline="") as file:
+        lines = [row for row in csv.DictReader(file) if row["kind"] == "line"]
+    assert [(row["series"], float(row["x"]), float(row["y"])) for row in lines] == [
+        ("a", 1, 0.5),
+        ("a", 2, 0.6),
+    ]
+    wide = {"lines": learning_bands({"a": [([1, 2], [0.5, 0.6])], "b": [([1, 2], [0.4, 0.2])]})}
+    save_figures(wide, tmp_path / "one", Print.of("png", 1))
+    assert wide["lines"].get_figwidth() == COLUMNS[1] < 3.5
+
+
+@pytest.mark.parametrize("formats, columns", [("", 2), ("jpg", 2), ("png", 3), ("png,pfd", 1)])
+def test_unknown_formats_and_widths_are_refused(formats, columns):
+    with pytest.raises(UserError):
+        Print.of(formats, columns)
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_bars_and_maps_are_data_too(bars):
+    figure = new_figure(2.0)
+    axes = figure.subplots()
+    if bars:
+        axes.barh(["x", "y"], [1.0, 3.0])
+        expected = [("bar", "x", 1.0), ("bar", "y", 3.0)]
+        found = [(row["kind"], row["y"], row["value"]) for row in figure_data(figure)]
+    else:
+        axes.imshow([[1.0, 2.0], [3.0, 4.0]])
+        axes.set_xticks([0, 1], ["left", "right"])
+        expected = [("left", 0.0, 1.0), ("right", 0.0, 2.0), ("left", 1.0, 3.0), ("right", 1.0, 4.0)]
+        found = [(row["x"], row["y"], row["value"]) for row in figure_data(figure)]
+    assert found == expected

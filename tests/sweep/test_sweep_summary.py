@@ -12,6 +12,7 @@ import pytest
 
 from configs.memory import base
 from lstm_jax.analysis import solved, variants
+from lstm_jax.support.csv_files import FORMULA
 from lstm_jax.support.errors import UserError
 from lstm_jax.sweep.baseline import find_baseline, reference, varying
 from lstm_jax.sweep.comparison import variant_of
@@ -19,7 +20,7 @@ from lstm_jax.sweep.dashboard import Dashboard
 from lstm_jax.sweep.define import expand
 from lstm_jax.sweep.directory import SweepPaths, record_failure
 from lstm_jax.sweep.statistics import NARROW
-from lstm_jax.sweep.summary import FORMULA, better, counted, groups, median_step, summarise
+from lstm_jax.sweep.summary import better, counted, groups, median_step, summarise
 from lstm_jax.sweep.summary import rows as rows_of
 from lstm_jax.sweep.table import columns, failures, table
 
@@ -175,6 +176,13 @@ def test_nothing_is_dropped_in_silence():
     ]
 
 
+def test_one_run_is_no_baseline_unless_it_is_asked_for():
+    """The trials of a search are variants of one seed each: their differences to the first say nothing."""
+    rows = [member("0", 1, 0.5), member("1", 1, 0.9)]
+    assert [group["compared_with"] for group in groups(rows)] == [None, None]
+    assert groups(rows, baseline={"forget_bias": "0"})[1]["compared_with"]["forget_bias"] == "0"
+
+
 def test_a_perplexity_beyond_all_vocabularies_has_diverged():
     assert counted("perplexity", 9e8) == 9e8 and math.isnan(counted("perplexity", 5e156))
     assert counted("squared_error", 5e156) == 5e156 and math.isnan(counted("squared_error", math.inf))
@@ -230,7 +238,7 @@ def test_curves_by_length_show_the_median_the_seeds_and_chance():
     assert len(medians) == 3
     np.testing.assert_allclose(medians[0].get_ydata(), [1, 1, 1, 0.145])
     assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".") == len(ROWS)
-    assert texts(axes) == ["chance 0.125"]
+    assert texts(axes) == ["chance\n0.125"]
     assert axes.get_xscale() == "log" and "steps" in axes.get_xlabel()
 
 
@@ -257,7 +265,58 @@ def test_learning_bands_draw_a_line_and_a_band_a_variant():
     figure = variants.learning_bands(curves, chance=0.125)
     axes = figure.axes[0]
     assert len(axes.collections) == 2
-    assert texts(axes) == ["chance 0.125"] and axes.get_xlabel() == "training steps"
+    assert texts(axes) == ["chance\n0.125"] and axes.get_xlabel() == "training steps"
+
+
+def test_chance_is_named_outside_the_axes_where_no_point_lies():
+    for figure in (
+        variants.curve_by_length(ROWS, chance=0.125),
+        variants.learning_bands({"0": [([10, 20], [0.1, 0.125])]}, chance=0.125),
+    ):
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        (text,) = axes.texts
+        assert text.get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_a_variant_that_ended_early_or_has_no_value_is_seen():
+    """Solved at the first evaluation: a mark and a dotted line on; no finite value: the legend says it."""
+    whole = ([10, 20, 30], [0.1, 0.2, 0.3])
+    curves = {"slow": [whole], "fast": [([10], [1.0])], "lost": [([10, 20], [math.nan] * 2)]}
+    figure = variants.learning_bands(curves, band="quartiles")
+    axes = figure.axes[0]
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in dotted] == [[10, 30]] and list(dotted[0].get_ydata()) == [1, 1]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["slow", "fast", "lost\n(no finite value)", "all its seeds\nhave ended"]
+
+
+def test_as_many_variants_as_a_figure_shows_have_colours_and_markers_of_their_own():
+    from lstm_jax.sweep.plots import MOST
+    from lstm_jax.sweep.report.chart import SYMBOLS
+
+    found = variants.looks(map(str, range(MOST))).values()
+    assert len({look.colour for look in found}) == len({look.marker for look in found}) == MOST == 12
+    assert {look.marker for look in found} <= set(SYMBOLS)
+
+
+@pytest.mark.parametrize("steps", [[390], [200, 1400], [20, 90_000], [1, 3]])
+def test_steps_to_solve_has_ticks_to_read_from(steps):
+    rows = [
+        {"variant": "a", "length": None, "solved": True, "solved_step": s, "steps": max(steps)} for s in steps
+    ]
+    labels = [text.get_text() for text in solved.steps_to_solve(rows).axes[0].get_yticklabels()]
+    assert len(labels) >= 3 and len(set(labels)) == len(labels)
+
+
+def test_a_map_of_one_column_is_bars_and_two_fields_make_two_axes():
+    rows = [{"variant": v, "length": None, "solved": v == "a"} for v in "aab"]
+    axes = solved.solved_map(rows).axes[0]
+    assert [patch.get_width() for patch in axes.patches] == [1, 0] and texts(axes) == ["2/2", "0/1"]
+    rows = [{"variant": v, "length": k, "solved": k == "two"} for v in "ab" for k in ("two", "one")]
+    axes = solved.solved_map(rows, length_label="kind").axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["two", "one"], "as they come"
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[1, 0], [1, 0]])
 
 
 @pytest.mark.parametrize("rows", [ROWS, [row for row in ROWS if row["length"] == 10]])

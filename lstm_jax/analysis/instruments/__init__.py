@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from lstm_jax.analysis.files import PNG, Print, save_figures
 from lstm_jax.analysis.instruments.ablation import ABLATION
 from lstm_jax.analysis.instruments.answers import CALIBRATION, CONFUSION
 from lstm_jax.analysis.instruments.attention import ATTENTION
@@ -154,32 +154,22 @@ def directory_for(run: Run, out: str | os.PathLike[str] = "") -> Path:
     return directory
 
 
-def write(run: Run, name: str, options: Options, reading: Reading, directory: Path) -> Written:
-    """Writes `<name>.png` (or `<name>-<part>.png`) and `<name>.json`, each by one rename, the JSON file last.
+def write(
+    run: Run, name: str, options: Options, reading: Reading, directory: Path, how: Print = PNG
+) -> Written:
+    """Writes `<name>.png` (or `<name>-<part>.png`) with its data as CSV, and `<name>.json`, by renames.
 
     It holds what was found, the training step of the parameters, and the options.
 
     Raises:
       UserError: a file cannot be written.
     """
-    files = [directory / f"{name}{'-' if part else ''}{part}.png" for part in reading.figures]
-    for path, figure in zip(files, reading.figures.values(), strict=True):
-        _save(figure, path)
+    named = {f"{name}{'-' if part else ''}{part}": figure for part, figure in reading.figures.items()}
+    files = save_figures(named, directory, how)
     found = {"instrument": name, "step": run.step, "options": vars(options), **reading.values}
     files.append(directory / f"{name}.json")
     write_json(files[-1], plain(found))
     return Written(name, tuple(files), tuple(reading.lines))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        figure.savefig(temporary, format="png", dpi=200)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or allow writing there"
-        ) from error
 
 
 def plain(value: Any) -> Any:

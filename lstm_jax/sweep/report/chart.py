@@ -33,7 +33,7 @@ __all__ = [
 Figure = dict[str, Any]
 SYMBOLS = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross",
-    "X": "x",
+    "X": "x", "*": "star", "h": "hexagon", "p": "pentagon", "<": "triangle-left", ">": "triangle-right",
 }  # fmt: skip
 """plotly's names of the markers of lstm_jax.analysis."""
 
