@@ -24,7 +24,7 @@ FORMATS = ("png", "pdf", "svg")
 """File formats of figures."""
 COLUMNS = {1: 3.4, 2: WIDTH}
 """Columns of a page that a figure spans -> inches: a column of a two-column paper, the whole text width."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "pdf.fonttype": 42,  # TrueType: text in the PDF stays text, with its font embedded
     "ps.fonttype": 42,
     "svg.fonttype": "path",  # outlines: an SVG cannot rely on the reader's fonts
