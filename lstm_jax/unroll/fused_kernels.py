@@ -132,6 +132,20 @@ def _inputs(shapes: Shapes) -> list[Argument]:
     return inputs
 
 
+def _each(shapes: Shapes, statement: str) -> str:
+    """The statement for every leaf of the carry, whose index is in the place of #."""
+    return "\n".join(statement.replace("#", str(n)) for n in range(len(shapes.carry)))
+
+
+_BEGIN = "state[i][#] = get(carry#, (long)b * H + unit);"
+_START = "state[i][#] = get(start#, (long)b * H + unit);"
+
+
+def _if_reset(shapes: Shapes, t: str, then: str) -> str:
+    """The statement `then` where the carry is reset before step t; nothing without resets."""
+    return f"if (get(resets, (long)({t}) * B + b) != 0.0f) {{ {then} }}" if shapes.resets else ""
+
+
 def forward_kernel(shapes: Shapes, programs: Programs, *, keep: bool) -> Kernel:
     """The kernel of all steps forwards.
 
@@ -139,61 +153,34 @@ def forward_kernel(shapes: Shapes, programs: Programs, *, keep: bool) -> Kernel:
     resets [T, B] where there are any. Outputs: the leaves of the carry after each step [T, B, H], with `keep`
     own [T, B, O, H], and the exchange buffer.
     """
-    each = range(len(shapes.carry))
     steps, batch, hidden = shapes.steps, shapes.batch, shapes.hidden
     outputs = [Argument(f"after{n}", (steps, batch, hidden), dtype) for n, dtype in enumerate(shapes.carry)]
-    keep = keep and programs.own > 0
-    if keep:
+    write = [_each(shapes, "put(after#, AT(1, 0, t), after[i][#]);")]
+    if keep and programs.own:
         outputs.append(Argument("own", (steps, batch, programs.own, hidden), jnp.float32))
+        write += [f"put(own, AT(NO, {n}, t), own_now[i][{n}]);" for n in range(programs.own)]
     outputs.append(_source_argument(shapes, hidden))
-    reset = "if (get(resets, (long)({t}) * B + b) != 0.0f) {{ {then} }}" if shapes.resets else ""
-    restart = " ".join(f"state[i][{n}] = get(start{n}, (long)b * H + unit);" for n in each)
-    body = f"""
-  FOR_EACH_UNIT
-    {" ".join(f"state[i][{n}] = get(carry{n}, (long)b * H + unit);" for n in each)}
-    {reset.format(t=0, then=restart)}
-    put(source, (long)b * KP + unit, state[i][SOURCE]);
-  END_EACH
-  publish(flags, block, tid, 1);
-  for (int t = 0; t < T; t++) {{
-    float z[EPT][NZ];
-    FOR_EACH_UNIT
-      {_load_z(shapes)}
-    END_EACH
-    if (wait(flags, tid, t + 1, dead)) {{
-      for (; t < T; t++) {{
-        FOR_EACH_UNIT
-          {" ".join(f"put(after{n}, AT(1, 0, t), NAN_F);" for n in each)}
-        END_EACH
-      }}
-      return;
-    }}
-    PRODUCT(t & 1)
-    float after[EPT][NC], own_now[EPT][NO];
-    FOR_EACH_UNIT
-      float r[R];
-      _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(areas, n * U + j, b);
-      step_forward(wt[i], state[i], z[i], r, after[i], own_now[i]);
-      _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[i][n];
-      if (t + 1 < T) {{
-        {reset.format(t="t + 1", then=restart)}
-        put(source, ((long)((t + 1) & 1) * B + b) * KP + unit, state[i][SOURCE]);
-      }}
-    END_EACH
-    if (t + 1 < T) publish(flags, block, tid, t + 2);
-    FOR_EACH_UNIT // what nobody waits for
-      {" ".join(f"put(after{n}, AT(1, 0, t), after[i][{n}]);" for n in each)}
-      {" ".join(f"put(own, AT(NO, {n}, t), own_now[i][{n}]);" for n in range(programs.own if keep else 0))}
-    END_EACH
-  }}"""
+    restart = _each(shapes, _START)
     function = (
         "DEVICE void step_forward(const float *wt, const float *state, const float *z, const float *r, "
         f"float *after, float *own) {{\n{programs.forward}\n}}"
     )
-    cut = _plan(shapes, programs, backward=False)
-    constants = _constants(shapes, programs, backward=False)
     return persistent.source(
-        "lstm_jax_fused_forward", cut, constants, function, body, _inputs(shapes), outputs
+        "lstm_jax_fused_forward",
+        _plan(shapes, programs, backward=False),
+        _constants(shapes, programs, backward=False),
+        function,
+        "fused_forward.cu",
+        dict(
+            BEGIN=_each(shapes, _BEGIN),
+            RESET_FIRST=_if_reset(shapes, "0", restart),
+            RESET_NEXT=_if_reset(shapes, "t + 1", restart),
+            LOAD_Z=_load_z(shapes),
+            POISON=_each(shapes, "put(after#, AT(1, 0, t), NAN_F);"),
+            WRITE="\n".join(write),
+        ),
+        _inputs(shapes),
+        outputs,
     )
 
 
@@ -203,105 +190,67 @@ def backward_kernel(shapes: Shapes, programs: Programs, used: tuple[bool, ...]) 
     Inputs: those of the forward, then the leaves of the carry after each step, own where there is any, and
     the gradients [T, B, H] of those leaves for which `used` is True. Outputs: the gradients of the smooth
     leaves of zs, of r [T, B, R, H] where they are not those of one of these (`shared_gradient`), of the
-    carry's leaves [B, H] float32, of those of start where there are resets, of the weights by sequence [B, N,
-    H] where there are any, and the exchange buffer.
+    carry's leaves [B, H] float32, of those of start where there are resets, of the weights by sequence
+    [B, N, H] where there are any, and the exchange buffer.
     """
-    each = range(len(shapes.carry))
-    steps, batch, hidden = shapes.steps, shapes.batch, shapes.hidden
-    inputs = _inputs(shapes)
-    inputs += [Argument(f"after{n}", (steps, batch, hidden), dtype) for n, dtype in enumerate(shapes.carry)]
+    inputs, own = _inputs(shapes), range(programs.own)
+    of_all = (shapes.steps, shapes.batch, shapes.hidden)
+    inputs += [Argument(f"after{n}", of_all, dtype) for n, dtype in enumerate(shapes.carry)]
     if programs.own:
-        inputs.append(Argument("own", (steps, batch, programs.own, hidden), jnp.float32))
-    inputs += [Argument(f"g{n}", (steps, batch, hidden), shapes.carry[n]) for n in each if used[n]]
-
-    outputs, writes, first = [], [], 0
-    for index, (shape, dtype, smooth) in enumerate(shapes.zs):
-        numbers = shapes.count(shape)
-        if smooth:
-            outputs.append(Argument(f"dz{index}", (steps, *shape), dtype))
-            writes += [f"put(dz{index}, AT({numbers}, {n}, t), dz[{first + n}]);" for n in range(numbers)]
-            first += numbers
-    if shared_gradient(shapes, programs) is None:
-        outputs.append(Argument("dr_all", (steps, batch, shapes.columns, hidden), jnp.float32))
-        writes += [f"put(dr_all, AT(R, {n}, t), dr[{n}]);" for n in range(shapes.columns)]
-    outputs += [Argument(f"d_carry{n}", (batch, hidden), jnp.float32) for n in each]
-    last = [f"put(d_carry{n}, (long)b * H + unit, direct[i][{n}]);" for n in each]
-    if shapes.resets:
-        outputs += [Argument(f"d_start{n}", (batch, hidden), jnp.float32) for n in each]
-        last += [f"put(d_start{n}, (long)b * H + unit, d_start[i][{n}]);" for n in each]
-    if shapes.weights:
-        outputs.append(Argument("d_weights", (batch, shapes.weights, hidden), jnp.float32))
-        last.append("for (int n = 0; n < NWT; n++) put(d_weights, AT(NWT, n, 0), d_wt[i][n]);")
-    outputs.append(_source_argument(shapes, shapes.columns * hidden))
-
-    back_to_start = (
-        "if (get(resets, (long)(t + 1) * B + b) != 0.0f) {"
-        " for (int n = 0; n < NC; n++) { d_start[i][n] += direct[i][n]; direct[i][n] = 0.0f; } }"
-    )
-    began = " ".join(f"state[i][{n}] = get(start{n}, (long)b * H + unit);" for n in each)
-    gradients = (f"g[i][{n}] = {f'get(g{n}, AT(1, 0, t))' if used[n] else '0.0f'};" for n in each)
-    body = f"""
-  float direct[EPT][NC], d_start[EPT][NC], d_wt[EPT][NWT > 0 ? NWT : 1];
-  _Pragma("unroll") for (int i = 0; i < EPT; i++) {{
-    for (int n = 0; n < NC; n++) direct[i][n] = d_start[i][n] = 0.0f;
-    for (int n = 0; n < NWT; n++) d_wt[i][n] = 0.0f;
-  }}
-  for (int s = 0; s <= T; s++) {{
-    int t = T - 1 - s;
-    float z[EPT][NZ], own_now[EPT][NO], g[EPT][NC];
-    if (s < T) {{
-      FOR_EACH_UNIT
-        {_load_z(shapes)}
-        {" ".join(f"own_now[i][{n}] = get(own, AT(NO, {n}, t));" for n in range(programs.own))}
-        {" ".join(gradients)}
-        if (t == 0) {{ {" ".join(f"state[i][{n}] = get(carry{n}, (long)b * H + unit);" for n in each)} }}
-        else {{ {" ".join(f"state[i][{n}] = get(after{n}, AT(1, 0, t - 1));" for n in each)} }}
-        {f"if (get(resets, (long)t * B + b) != 0.0f) {{ {began} }}" if shapes.resets else ""}
-      END_EACH
-    }}
-    if (s > 0) {{
-      if (wait(flags, tid, s, dead)) {{
-        FOR_EACH_UNIT
-          float dz[NZ], dr[R];
-          for (int n = 0; n < NZ; n++) dz[n] = NAN_F;
-          for (int n = 0; n < R; n++) dr[n] = NAN_F;
-          for (int n = 0; n < NC; n++) direct[i][n] = d_start[i][n] = NAN_F;
-          for (int n = 0; n < NWT; n++) d_wt[i][n] = NAN_F;
-          for (int left = t; left >= 0; left--) {{ int t = left; {" ".join(writes)} }}
-          {" ".join(last)}
-        END_EACH
-        return;
-      }}
-      PRODUCT((s - 1) & 1)
-      FOR_EACH_UNIT
-        direct[i][SOURCE] += summed(areas, j, b);
-        {back_to_start if shapes.resets else ""}
-      END_EACH
-    }}
-    if (s == T) break;
-    float dz_now[EPT][NZ], dr_now[EPT][R];
-    FOR_EACH_UNIT
-      float dw[NWT > 0 ? NWT : 1], dc[NC], *dz = dz_now[i], *dr = dr_now[i];
-      _Pragma("unroll") for (int n = 0; n < NC; n++) g[i][n] += direct[i][n];
-      step_backward(wt[i], state[i], z[i], own_now[i], g[i], dw, dc, dz, dr);
-      _Pragma("unroll") for (int n = 0; n < NC; n++) direct[i][n] = dc[n];
-      for (int n = 0; n < NWT; n++) d_wt[i][n] += dw[n];
-      _Pragma("unroll") for (int n = 0; n < R; n++)
-        put(source, ((long)(s & 1) * B + b) * KP + (long)n * H + unit, dr[n]);
-    END_EACH
-    publish(flags, block, tid, s + 1);
-    FOR_EACH_UNIT // what nobody waits for
-      const float *dz = dz_now[i], *dr = dr_now[i];
-      {" ".join(writes)}
-    END_EACH
-  }}
-  FOR_EACH_UNIT
-    {" ".join(last)}
-  END_EACH"""
+        inputs.append(Argument("own", (*of_all[:2], programs.own, shapes.hidden), jnp.float32))
+    inputs += [Argument(f"g{n}", of_all, dtype) for n, dtype in enumerate(shapes.carry) if used[n]]
+    gradients = [
+        f"g[i][{n}] = {f'get(g{n}, AT(1, 0, t))' if is_used else '0.0f'};" for n, is_used in enumerate(used)
+    ]
+    outputs, write, write_last = _gradient_outputs(shapes, programs)
     function = (
         "DEVICE void step_backward(const float *wt, const float *state, const float *z, const float *own, "
         f"const float *g, float *dw, float *dc, float *dz, float *dr) {{\n{programs.backward}\n}}"
     )
-    cut = _plan(shapes, programs, backward=True)
-    constants = _constants(shapes, programs, backward=True)
-    return persistent.source("lstm_jax_fused_backward", cut, constants, function, body, inputs, outputs)
+    to_start = "for (int n = 0; n < NC; n++) { d_start[i][n] += direct[i][n]; direct[i][n] = 0.0f; }"
+    return persistent.source(
+        "lstm_jax_fused_backward",
+        _plan(shapes, programs, backward=True),
+        _constants(shapes, programs, backward=True),
+        function,
+        "fused_backward.cu",
+        dict(
+            LOAD_Z=_load_z(shapes),
+            LOAD_OWN="\n".join(f"own_now[i][{n}] = get(own, AT(NO, {n}, t));" for n in own),
+            LOAD_GRADIENTS="\n".join(gradients),
+            BEGIN=_each(shapes, _BEGIN),
+            BEFORE=_each(shapes, "state[i][#] = get(after#, AT(1, 0, t - 1));"),
+            RESET=_if_reset(shapes, "t", _each(shapes, _START)),
+            RESET_AFTER=_if_reset(shapes, "t + 1", to_start),
+            WRITE="\n".join(write),
+            WRITE_LAST="\n".join(write_last),
+        ),
+        inputs,
+        outputs,
+    )
+
+
+def _gradient_outputs(shapes: Shapes, programs: Programs) -> tuple[list[Argument], list[str], list[str]]:
+    """The outputs of the backward, and the statements that write them: at each step, and after the last."""
+    steps, batch, hidden = shapes.steps, shapes.batch, shapes.hidden
+    outputs, write, first = [], [], 0
+    for index, (shape, dtype, smooth) in enumerate(shapes.zs):
+        numbers = shapes.count(shape)
+        if smooth:
+            outputs.append(Argument(f"dz{index}", (steps, *shape), dtype))
+            write += [f"put(dz{index}, AT({numbers}, {n}, t), dz[{first + n}]);" for n in range(numbers)]
+            first += numbers
+    if shared_gradient(shapes, programs) is None:
+        outputs.append(Argument("dr_all", (steps, batch, shapes.columns, hidden), jnp.float32))
+        write += [f"put(dr_all, AT(R, {n}, t), dr[{n}]);" for n in range(shapes.columns)]
+    each = range(len(shapes.carry))
+    outputs += [Argument(f"d_carry{n}", (batch, hidden), jnp.float32) for n in each]
+    last = [_each(shapes, "put(d_carry#, (long)b * H + unit, direct[i][#]);")]
+    if shapes.resets:
+        outputs += [Argument(f"d_start{n}", (batch, hidden), jnp.float32) for n in each]
+        last.append(_each(shapes, "put(d_start#, (long)b * H + unit, d_start[i][#]);"))
+    if shapes.weights:
+        outputs.append(Argument("d_weights", (batch, shapes.weights, hidden), jnp.float32))
+        last.append("for (int n = 0; n < NWT; n++) put(d_weights, AT(NWT, n, 0), d_wt[i][n]);")
+    outputs.append(_source_argument(shapes, shapes.columns * hidden))
+    return outputs, write, last

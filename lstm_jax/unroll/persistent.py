@@ -156,9 +156,9 @@ def plan(
 
 
 @functools.cache
-def template() -> str:
-    """The text of persistent.cu."""
-    return (pathlib.Path(__file__).parent / "persistent.cu").read_text(encoding="utf-8")
+def _text(name: str) -> str:
+    """A file of CUDA C++ beside this one."""
+    return (pathlib.Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def source(
@@ -166,11 +166,23 @@ def source(
     cut: Plan,
     constants: dict[str, int],
     function: str,
-    body: str,
+    steps: str,
+    statements: dict[str, str],
     inputs: Sequence[Argument],
     outputs: Sequence[Argument],
 ) -> Kernel:
-    """The kernel whose arithmetic is `function` and whose steps are `body`."""
+    """The kernel of a cell.
+
+    Args:
+      name: of the kernel.
+      cut: into blocks.
+      constants: by the names that persistent.cu has for them.
+      function: the cell's arithmetic, a C++ function.
+      steps: the file with the loop over time.
+      statements: what stands there in the places marked @...@.
+      inputs: pointers; "w" is the weight.
+      outputs: pointers.
+    """
     defines = dict(
         constants,
         U=cut.units,
@@ -188,8 +200,9 @@ def source(
         "const int *flags_in"
     ]
     pointers += [f"{C_TYPES[np.dtype(a.dtype).name]} *{a.name}" for a in outputs] + ["int *flags"]
-    text = template()
-    for key, value in dict(FUNCTION=function, NAME=name, ARGUMENTS=", ".join(pointers), BODY=body).items():
+    text = _text("persistent.cu")
+    filled = dict(FUNCTION=function, NAME=name, ARGUMENTS=", ".join(pointers), BODY=_text(steps))
+    for key, value in (filled | statements).items():
         text = text.replace(f"@{key}@", value)
     return Kernel(
         name,
