@@ -128,6 +128,7 @@ def _language_model() -> ConfigDict:
             axis="jit",  # jit (mesh with shardings) | pmap
             keep=2,  # newest checkpoints kept; the best is kept besides
             tensorboard=True,
+            track="",  # report metrics to trackers too: wandb, mlflow, or both with a comma between
         )
     )
 

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     r"train\.epochs",  # may grow only
-    r"train\.(patience|keep|tensorboard|steps_per_call)",
+    r"train\.(patience|keep|tensorboard|track|steps_per_call)",
     r"evaluate\..*",
     r"task\.data_dir",
 )

@@ -42,7 +42,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-MAY_CHANGE = r"train\.(keep|tensorboard|steps_per_call)|task\.data_dir"
+MAY_CHANGE = r"train\.(keep|tensorboard|track|steps_per_call)|task\.data_dir"
 """Fields of the base config that may differ when a sweep goes on: they change no figure."""
 KEEP = ("best", "all", "none")
 """Which checkpoints of a finished member stay."""

@@ -170,7 +170,7 @@ FREE = (
     r"model\.(cell\.)?init",
     r"model\.cell\.forget_bias",
     r"optim\.(learning_rate|schedule|decay_after|decay_factor|warmup|average_after)",
-    r"train\.(init_from|patience|stop_when_solved|keep|tensorboard)",
+    r"train\.(init_from|patience|stop_when_solved|keep|tensorboard|track)",
 )
 """Fields in which runs of one program may differ: they act on initial values or on the host."""
 NUMBERS = (

@@ -15,6 +15,7 @@ from lstm_jax.runs.checkpoint import Checkpoints
 from lstm_jax.runs.directory import RunDirectory, RunPaths, write_json
 from lstm_jax.runs.interrupts import Interrupts, Stopped
 from lstm_jax.runs.metrics import Recorder
+from lstm_jax.runs.trackers import Trackers
 from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Task
 from lstm_jax.training import optim, outcome
@@ -129,6 +130,9 @@ class Session:
                     if distributed.first():
                         self._recorder = stack.enter_context(
                             Recorder(self.directory.root, tensorboard=c.train.tensorboard)
+                        )
+                        self._trackers = stack.enter_context(
+                            Trackers(c.train.track, self.directory.root, c.to_dict())
                         )
                         outcome.announce(task, model, fresh.params, self.directory)
                 self._restore(fresh)
@@ -258,6 +262,7 @@ class Session:
         with distributed.shared_fate():
             if self._recorder is not None:
                 self._recorder.write(step, kind, **values)
+                self._trackers.write(step, kind, values)
 
     def save(self, *, force: bool = False) -> None:
         """Saves the best parameters and the state, if it is time; in the background."""
