@@ -187,6 +187,10 @@ def test_the_map_shows_what_was_run_and_hatches_the_rest(plan, tmp_path):
     files = {path.name: path for path in page.write(grid, plan, whole, {"parity": (1, 2, 3)}, tmp_path)}
     table = list(csv.DictReader(files["squares.csv"].open()))
     assert [(row["cell"], row["task"], row["solved"]) for row in table] == [("lstm", "parity", "1")]
+    biases = list(csv.DictReader(files["forget_bias.csv"].open()))
+    assert [(row["bias"], row["runs"], row["solved"], row["longer"]) for row in biases] == [
+        ("0.0", "2", "1", "0.875")
+    ]
     text = files["map.html"].read_text()
     assert text.count("<svg") == 3 and "&lt;two&gt;" in text and "http://www.w3.org" in text
     assert "<script" not in text and "src=" not in text

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lstm_jax.sweep.atlas.plan import Plan
-from lstm_jax.sweep.atlas.records import Square
+from lstm_jax.sweep.atlas.records import ByBias, Square, by_bias
 
 __all__ = ["by_length", "draw_map", "write"]
 
@@ -148,15 +148,20 @@ def write(
         text = io.StringIO()
         figure.savefig(text, format="svg")
         drawn.append(text.getvalue()[text.getvalue().index("<svg") :])
+    biases = by_bias(records, plan)
+    with (out / "forget_bias.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(ByBias._fields)
+        table.writerows(biases)
     with (out / "squares.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*FIELDS, "by_length"])
         for square in (square for row in squares for square in row if square.runs):
             lengths = " ".join(f"{length}:{figure:.4f}" for length, figure in square.by_length.items())
             table.writerow([*(getattr(square, name) for name in FIELDS), lengths])
-    page = _page(squares, plan, records, published, about, drawn)
+    page = _page(squares, plan, records, published, about, drawn, biases)
     (out / "map.html").write_text(page, encoding="utf-8")
-    return [*written, out / "squares.csv", out / "map.html"]
+    return [*written, out / "squares.csv", out / "forget_bias.csv", out / "map.html"]
 
 
 STYLE = (
@@ -173,6 +178,7 @@ def _page(
     published: Mapping[str, Sequence[float]],
     about: str,
     drawn: Sequence[str],
+    biases: Sequence[ByBias],
 ) -> str:
     hardware = ", ".join(sorted({str(record["hardware"]) for record in records}))
     commits = ", ".join(sorted({str(record["commit"])[:8] for record in records}))
@@ -183,7 +189,7 @@ def _page(
             square.cell,
             square.task,
             f"{square.solved}/{square.runs} [{square.low:.2f}, {square.high:.2f}]",
-            "never" if math.isinf(square.median_step) else f"{square.median_step:,.0f}",
+            _steps(square.median_step),
             f"{square.test:.3f}",
             f"{square.longer:.3f}",
             f"{square.best_longer:.3f}",
@@ -207,6 +213,9 @@ def _page(
             "Theirs: lengths 41 to 500, hidden 256, up to a million steps, as remembered. Ours:",
             f"lengths {plan.scale['longer'][0]} to {plan.scale['longer'][-1]}, terminator included.</p>",
             _table(*_beside(squares, published)),
+            "<h2>Forget bias</h2><p>All rates and seeds with each initial forget bias: runs that solved it,",
+            "the median of the steps until then, and the figure at longer lengths.</p>",
+            _table(*_biases(biases)),
             "<h2>All squares</h2>",
             _table(titles, rows),
             "</html>\n",
@@ -230,6 +239,30 @@ def _beside(
         if any((cell, task) in ours for cell in cells)
     ]
     return ["task", *cells, *theirs], rows
+
+
+def _biases(found: Sequence[ByBias]) -> tuple[list[str], list[list[str]]]:
+    """A row for each cell and task, three columns for each bias."""
+    biases = sorted({one.bias for one in found})
+    titles = [f"{what}, bias {bias:g}" for bias in biases for what in ("solved", "median step", "longer")]
+    rows: dict[tuple[str, str], dict[float, ByBias]] = {}
+    for one in found:
+        rows.setdefault((one.cell, one.task), {})[one.bias] = one
+    cells = [
+        [*pair, *(text for bias in biases for text in _bias_texts(own.get(bias)))]
+        for pair, own in rows.items()
+    ]
+    return ["cell", "task", *titles], cells
+
+
+def _bias_texts(one: ByBias | None) -> tuple[str, str, str]:
+    if one is None:
+        return "", "", ""
+    return f"{one.solved}/{one.runs}", _steps(one.median_step), _percent(one.longer)
+
+
+def _steps(median: float) -> str:
+    return "never" if math.isinf(median) else f"{median:,.0f}"
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

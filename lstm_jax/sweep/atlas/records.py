@@ -20,7 +20,7 @@ from lstm_jax.sweep.atlas.plan import Column, Plan, Row
 from lstm_jax.sweep.statistics import wilson
 from lstm_jax.sweep.summary import median_step
 
-__all__ = ["Square", "append", "chosen", "keys", "read", "squares"]
+__all__ = ["ByBias", "Square", "append", "by_bias", "chosen", "keys", "read", "squares"]
 
 
 class Square(NamedTuple):
@@ -59,6 +59,32 @@ class Square(NamedTuple):
     bias: float | None = None
     seconds: float = math.nan
     units: int = 0
+
+
+class ByBias(NamedTuple):
+    """The runs of a cell on a task with one forget bias, of all rates and seeds.
+
+    Attributes:
+      cell, task: labels.
+      bias: the forget bias at the start.
+      runs: how many.
+      solved: of them, at the trained lengths on test.
+      low, high: Wilson's interval of that share; it takes the rates for a sample, which they are not.
+      median_step: the median first step that met the criteria on valid; inf: never.
+      test: mean of the criterion's figure at the trained lengths.
+      longer: the same at the longer lengths.
+    """
+
+    cell: str
+    task: str
+    bias: float
+    runs: int
+    solved: int
+    low: float
+    high: float
+    median_step: float
+    test: float
+    longer: float
 
 
 def read(directory: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -155,12 +181,6 @@ def _square(row: Row, column: Column, records: list[Mapping[str, Any]], metric: 
     solved = sum(run["solved"] for run in runs)
     low, high = wilson(solved, len(runs))
 
-    def value(figures: Mapping[str, Any]) -> float:
-        return math.nan if figures[metric] is None else figures[metric]
-
-    def beyond(run: Mapping[str, Any]) -> float:
-        return float(np.mean([value(figures) for figures in run["longer"].values()]))
-
     lengths = sorted({int(length) for run in runs for length in run["longer"]})
     best = min(records, key=_loss)
     return Square(
@@ -173,12 +193,55 @@ def _square(row: Row, column: Column, records: list[Mapping[str, Any]], metric: 
         high,
         median_step([run["solved_step"] for run in runs]),
         metric,
-        float(np.mean([value(run["test"]) for run in runs])),
-        float(np.mean([beyond(run) for run in runs])),
-        float(np.nanmax([beyond(run) for run in records])),
-        {length: float(np.mean([value(run["longer"][str(length)]) for run in runs])) for length in lengths},
+        float(np.mean([_value(run["test"], metric) for run in runs])),
+        float(np.mean([_beyond(run, metric) for run in runs])),
+        float(np.nanmax([_beyond(run, metric) for run in records])),
+        {
+            length: float(np.mean([_value(run["longer"][str(length)], metric) for run in runs]))
+            for length in lengths
+        },
         best["rate"],
         best["forget_bias"],
         float(np.mean([run["seconds"] for run in runs])),
         best["units"],
     )
+
+
+def _value(figures: Mapping[str, Any], metric: str) -> float:
+    return math.nan if figures[metric] is None else figures[metric]
+
+
+def _beyond(run: Mapping[str, Any], metric: str) -> float:
+    """The mean over the longer lengths."""
+    return float(np.mean([_value(figures, metric) for figures in run["longer"].values()]))
+
+
+def by_bias(records: Iterable[Mapping[str, Any]], plan: Plan) -> list[ByBias]:
+    """What the forget bias does, by cell, task and bias, in the plan's order, of the cells that have one."""
+    of: dict[tuple, list[Mapping[str, Any]]] = {}
+    for record in records:
+        of.setdefault((record["cell"], record["task"], record["forget_bias"]), []).append(record)
+    found = []
+    for row in plan.rows:
+        biases = sorted({trial.bias for trial in row.trials if trial.bias is not None})
+        for column in plan.columns:
+            for bias in biases:
+                runs = of.get((row.label, column.label, bias), [])
+                if not runs:
+                    continue
+                metric = column.task(plan.scale).solved[0].metric
+                solved = sum(run["solved"] for run in runs)
+                found.append(
+                    ByBias(
+                        row.label,
+                        column.label,
+                        bias,
+                        len(runs),
+                        solved,
+                        *wilson(solved, len(runs)),
+                        median_step([run["solved_step"] for run in runs]),
+                        float(np.mean([_value(run["test"], metric) for run in runs])),
+                        float(np.mean([_beyond(run, metric) for run in runs])),
+                    )
+                )
+    return found
