@@ -28,6 +28,10 @@ SCALES: dict[str, dict[str, Any]] = {
         hidden=64, embedding=32, batch=64, length=40, steps=2500, evaluate_every=125, eval_batch=256, seeds=3,
         longer=(41, 50, 60, 80, 100, 120, 140, 160),
     ),
+    "paper": dict(
+        hidden=256, embedding=64, batch=128, length=40, steps=20_000, evaluate_every=500, eval_batch=256,
+        seeds=3, longer=(41, 60, 80, 100, 150, 200, 250, 300, 350, 400, 450, 500),
+    ),
 }  # fmt: skip
 """Scale -> width of the LSTM that the others equal in parameters, width of the embedding, B, most symbols of
 a sequence, training steps, steps between evaluations, sequences of an evaluation, seeds, longer lengths."""
@@ -49,11 +53,12 @@ CELLS: dict[str, dict[str, Any]] = {
     "scrn": {},
     "attention_lstm": {"options": "slots=16"},
     "fast_weights": {},
-    "stack_rnn": {"options": "slots=64", "longer_options": "slots=192"},
-    "stack_lstm": {"options": "slots=64", "longer_options": "slots=192"},
-    "tape_rnn": {"options": "slots=64", "longer_options": "slots=192"},
+    "stack_rnn": {"options": "slots=64", "longer_options": "slots={slots}"},
+    "stack_lstm": {"options": "slots=64", "longer_options": "slots={slots}"},
+    "tape_rnn": {"options": "slots=64", "longer_options": "slots={slots}"},
 }
-"""Label -> name (default: the label) of lstm_jax.cells.CELLS, options, and those of the longer test."""
+"""Label -> name (default: the label) of lstm_jax.cells.CELLS, options, and those of the longer test, where
+{slots} is as many as the longest sequence needs, with a few to spare."""
 
 TASKS: dict[str, dict[str, Any]] = {
     "delayed_recall": {"group": "hold"},

@@ -17,6 +17,10 @@ from lstm_jax.tasks.generated import at_length, draws_lengths
 __all__ = ["Column", "Member", "Plan", "Row", "Trial", "make_plan", "units_of"]
 
 
+SPARE = 16
+"""Slots of a stack or tape beyond the most symbols of a sequence."""
+
+
 class Trial(NamedTuple):
     """A setting of the optimizer that each cell is tried with.
 
@@ -157,7 +161,8 @@ def make_plan(definition: Any, scale: str, cells_: Sequence[str] = (), tasks: Se
         check_name(label, definition.TASKS, "task of the atlas")
     if len(definition.OTHER_RATES) != len(definition.RATES) * len(definition.BIASES):
         raise UserError("OTHER_RATES must be as many as RATES times BIASES: every cell has as many trials")
-    rows = [_row(label, definition.CELLS[label], definition) for label in cells_ or definition.CELLS]
+    slots = max(sizes["longer"]) + SPARE
+    rows = [_row(label, definition.CELLS[label], definition, slots) for label in cells_ or definition.CELLS]
     columns = [
         Column(
             label,
@@ -177,7 +182,7 @@ def make_plan(definition: Any, scale: str, cells_: Sequence[str] = (), tasks: Se
     )
 
 
-def _row(label: str, entry: Mapping[str, Any], definition: Any) -> Row:
+def _row(label: str, entry: Mapping[str, Any], definition: Any, slots: int) -> Row:
     name = entry.get("name", label)
     check_name(name, cells.CELLS, "cell")
     if name in cells.NO_FORGET_BIAS:
@@ -186,7 +191,8 @@ def _row(label: str, entry: Mapping[str, Any], definition: Any) -> Row:
         pairs = itertools.product(definition.RATES, definition.BIASES)
         trials = tuple(Trial(rate, bias) for rate, bias in pairs)
     options = entry.get("options", "")
-    return Row(label, name, options, entry.get("longer_options", options), trials)
+    longer = entry.get("longer_options", options).replace("{slots}", str(slots))
+    return Row(label, name, options, longer, trials)
 
 
 def units_of(row: Row, scale: Mapping[str, Any]) -> tuple[int, int]:
