@@ -21,7 +21,7 @@ stopped. Ctrl-C and SIGTERM save first.
 
 
 def main(arguments: list[str]) -> None:
-    from lstm_jax.analysis.instruments import INSTRUMENTS, Options, take
+    from lstm_jax.analysis.instruments import INSTRUMENTS, Options, measure_and_write
     from lstm_jax.predict import Run
     from lstm_jax.training import loop
 
@@ -30,10 +30,10 @@ def main(arguments: list[str]) -> None:
     run = Run(workdir)
     if run.is_classifier:
         for name in ("confusion", "calibration"):
-            if reason := INSTRUMENTS[name].misfit(run):
+            if reason := INSTRUMENTS[name].unsupported(run):
                 print(f"left out {name}: {reason}")
                 continue
-            written = take(run, name, Options(split="test"))
+            written = measure_and_write(run, name, Options(split="test"))
             print("\n".join([f"{name} {written.files[0]}", *(f"  {line}" for line in written.lines)]))
     sys.stdout.flush()
 

@@ -14,7 +14,7 @@ import jax
 
 from configs.memory import base
 from lstm_jax.analysis import timescales
-from lstm_jax.analysis.instruments import look
+from lstm_jax.analysis.instruments import measure
 from lstm_jax.analysis.variants import learning_bands
 from lstm_jax.cells import forget_bias
 from lstm_jax.predict import Run
@@ -99,8 +99,9 @@ learning_bands(curves, chance=1 / 8, legend="forget bias", title="delayed recall
 
 # %%
 best = Run(f"{workdir.name}/members/{sweep.members[-1].name}")
-look(best, "timescales", tokens=4000).figures[""]
+measure(best, "timescales", tokens=4000).figures[""]
 
 # %% [markdown]
 # *What to see:* the curve is the share of units whose time scale is at most $T$. Before any training the
-# units span the scales up to the lag of 50 steps; what training changes starts from there.
+# units span the scales up to the lag of 50 steps. Training makes the long ones longer: the curve moves to the
+# right, and some units now hold for a hundred steps and more.

@@ -13,7 +13,7 @@ import tempfile
 from configs import quickstart
 from lstm_jax import predict
 from lstm_jax.analysis.curves import learning_curve
-from lstm_jax.analysis.instruments import look
+from lstm_jax.analysis.instruments import measure
 from lstm_jax.runs.metrics import read_metrics
 from lstm_jax.training import loop
 
@@ -77,7 +77,7 @@ print(" ".join(f"{token}{-nats:.1f}" for token, nats in zip(line.tokens, line.lo
 
 # %%
 trained = predict.Run(place)
-look(trained, "gates", text="The import statement (see below)", tokens=2000).figures["layer1"]
+measure(trained, "gates", text="The import statement (see below)", tokens=2000).figures["layer1"]
 
 # %% [markdown]
 # *What to see:* a row is a unit, sorted by its time scale, the longest on top. At the bottom the forget
@@ -87,7 +87,7 @@ look(trained, "gates", text="The import statement (see below)", tokens=2000).fig
 # ## Time scales of the units
 
 # %%
-look(trained, "timescales", tokens=4000).figures[""]
+measure(trained, "timescales", tokens=4000).figures[""]
 
 # %% [markdown]
 # *What to see:* all units started at the time scale of forget bias 1, about 3 characters. Training spread
@@ -99,7 +99,7 @@ look(trained, "timescales", tokens=4000).figures[""]
 # The same 300 characters, each predicted from the last $n$ characters alone (Khandelwal et al. 2018).
 
 # %%
-look(trained, "context", lengths=(1, 2, 5, 10, 20, 50, 100), targets=300).figures[""]
+measure(trained, "context", lengths=(1, 2, 5, 10, 20, 50, 100), targets=300).figures[""]
 
 # %% [markdown]
 # *What to see:* above, the perplexity falls steeply with the first few characters of context that are

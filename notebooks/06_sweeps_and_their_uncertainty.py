@@ -88,11 +88,11 @@ by_bias = {
     for bias in sorted({row["labels"]["forget_bias"] for row in rows})
 }
 figure, axes = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
-for bias, values in by_bias.items():
-    axes.plot(list(values), list(values.values()), "o-", linewidth=0.6, label=f"forget bias {bias}")
+for (bias, values), marker in zip(by_bias.items(), "os", strict=True):
+    axes.plot(list(values), list(values.values()), marker, label=f"forget bias {bias}")
 axes.axhline(1 / 8, color="grey", linestyle="--", linewidth=0.9, label="chance")
 axes.set(xlabel="seed", ylabel="accuracy on test (share right)", xticks=list(values), ylim=(0, 1.05))
-_ = axes.legend(fontsize=8, loc="center right")
+_ = figure.legend(fontsize=8, loc="outside right center")
 # %% [markdown]
 # *What to see:* the runs are not spread evenly about a mean: a seed learns the task or does not. A mean of
 # such values is a share of successes in disguise, and its interval is wide.

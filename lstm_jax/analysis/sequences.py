@@ -81,7 +81,10 @@ def _series(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, what
         axes.scatter(steps, values, marker="s", s=size, color=colour, linewidth=0, zorder=3)
         low, high = (int(values.min()), int(values.max())) if len(values) else (0, 1)
         axes.set_ylim(low - 0.7, high + 0.7)
-        axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+        if high - low < 4:  # matplotlib would put ticks between whole numbers
+            axes.set_yticks(range(low, high + 1))
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_ylabel(f"{what}\n({'token' if what == 'input' else 'class'})", fontsize=9)
         return
     columns = values.reshape(len(values), -1).T

@@ -126,8 +126,8 @@ def show_data(figure: Figure, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def in_words(name: str) -> str:
-    """Returns the name of a file, config or label as words: "greff_adding" as "Greff adding"."""
-    words = name.replace("_", " ").strip()
+    """Returns the name of a run, sweep or label as words: "greff_adding" as "Greff adding"."""
+    words = name.replace("_", " ").replace(",", ", ").replace("=", " = ").strip()
     return words[:1].upper() + words[1:]
 
 

@@ -55,7 +55,7 @@ def test_an_attention_lstm_shows_its_past(tmp_path):
     np.testing.assert_allclose(weights.sum(1)[1:], 1, rtol=1e-5)
     assert not np.triu(weights).any() and list(reading.figures) == ["layer1"]
     # It is of slots, however many: no gate of units beside the gates, nor sorted by their time scales.
-    gates = instruments.look(predict.Run(directory), "gates").values["layers"][0]
+    gates = instruments.measure(predict.Run(directory), "gates").values["layers"][0]
     assert {"i", "f", "g", "o", "c"} <= set(gates) and "attention" not in gates
 
 

@@ -74,12 +74,12 @@ def test_texts_that_read_otherwise_are_never_measured(tmp_path):
         file.write("a bird sat\na bird sat\n")
     said = rf"the texts in {words} are not those .* the vocabulary had \d+ tokens and now has \d+"
     with pytest.raises(UserError, match=said):
-        instruments.take(predict.Run(word_run), "gates", Options(tokens=8))
+        instruments.measure_and_write(predict.Run(word_run), "gates", Options(tokens=8))
     for split in ("train", "valid", "test"):
         path = labels / f"{split}.csv"
         path.write_text(path.read_text().replace("<b>", "bird"))
     with pytest.raises(UserError, match="the label 'bird' is new"):
-        instruments.take(predict.Run(label_run), "confusion")
+        instruments.measure_and_write(predict.Run(label_run), "confusion")
 
 
 # ------------------------------------------------------------------ every instrument
@@ -95,35 +95,35 @@ def own_axes(figure):
 @pytest.mark.parametrize("kind", ["text", "recall"])
 def test_leaves_figures_with_named_axes_and_numbers(name, kind, text_run, recall_runs, tmp_path):
     run = predict.Run(text_run if kind == "text" else recall_runs["lstm"])
-    if INSTRUMENTS[name].misfit(run):
-        pytest.skip(f"does not fit: {INSTRUMENTS[name].misfit(run)}")
+    if INSTRUMENTS[name].unsupported(run):
+        pytest.skip(f"does not fit: {INSTRUMENTS[name].unsupported(run)}")
     raised = []
-    reading = INSTRUMENTS[name].measure(run, SMALL, lambda done, total: raised.append((done, total)))
+    measurement = INSTRUMENTS[name].measure(run, SMALL, lambda done, total: raised.append((done, total)))
     assert all(0 <= done <= total for done, total in raised) and (
         not raised or raised[-1][0] == raised[-1][1]
     )
-    for figure in reading.figures.values():
+    for figure in measurement.figures.values():
         axes = own_axes(figure)
         assert any(one.get_xlabel() for one in axes)
         assert any(one.get_ylabel() for one in axes) or figure.get_supylabel()
-    assert INSTRUMENTS[name].what and reading.figures
-    json.dumps(instruments.plain(reading.values), allow_nan=False)
+    assert INSTRUMENTS[name].what and measurement.figures
+    json.dumps(instruments.plain(measurement.values), allow_nan=False)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("name", INSTRUMENTS)
 def test_reads_every_split_of_a_memory_task(name, split, recall_runs):
     run = predict.Run(recall_runs["lstm"])
-    if INSTRUMENTS[name].misfit(run):
-        pytest.skip(f"does not fit: {INSTRUMENTS[name].misfit(run)}")
+    if INSTRUMENTS[name].unsupported(run):
+        pytest.skip(f"does not fit: {INSTRUMENTS[name].unsupported(run)}")
     options = Options(tokens=40, max_lag=5, lengths=(3,), split=split)
-    reading = INSTRUMENTS[name].measure(run, options, lambda *_: None)
-    assert reading.figures and reading.values.get("split", split) == split
+    measurement = INSTRUMENTS[name].measure(run, options, lambda *_: None)
+    assert measurement.figures and measurement.values.get("split", split) == split
 
 
 def test_take_writes_whole_files_and_what_they_are_of(text_run, tmp_path):
     run = predict.Run(text_run)
-    written = instruments.take(
+    written = instruments.measure_and_write(
         run, "gates", Options(tokens=20, text="the zebra sat"), out=tmp_path / "a" / "b"
     )
     names = ["gates-layer1.png", "gates-layer2.png", "gates.json"]
@@ -136,7 +136,7 @@ def test_take_writes_whole_files_and_what_they_are_of(text_run, tmp_path):
     assert found["inputs"] == ["<eos>", "the", "(zebra)", "sat"]
     assert any("not in the vocabulary" in line for line in written.lines)
     assert not (text_run / "analysis").exists()
-    instruments.take(run, "saturation", SMALL)
+    instruments.measure_and_write(run, "saturation", SMALL)
     assert (text_run / "analysis" / "saturation.json").is_file()
 
 
@@ -177,14 +177,14 @@ def test_only_as_much_is_read_as_was_asked_for(text_run):
 
 def test_gates_are_those_of_the_sentence(text_run):
     run = predict.Run(text_run)
-    reading = INSTRUMENTS["gates"].measure(run, Options(text="the dog", tokens=20), lambda *_: None)
+    measurement = INSTRUMENTS["gates"].measure(run, Options(text="the dog", tokens=20), lambda *_: None)
     eos, *words = run.vocabulary.eos, *run.vocabulary.encode("the dog")
     inputs = jnp.asarray([eos, *words])[:, None]
     traces = run.model.apply(run.params, inputs, run.model.carry(run.params, 1)).traces
-    for index, (trace, layer) in enumerate(zip(traces, reading.values["layers"], strict=True)):
+    for index, (trace, layer) in enumerate(zip(traces, measurement.values["layers"], strict=True)):
         for name in "ifgoc":
             np.testing.assert_allclose(layer[name]["mean_by_step"], trace[name][:, 0].mean(1), rtol=1e-5)
-        image = reading.figures[f"layer{index + 1}"].axes[1].images[0].get_array()
+        image = measurement.figures[f"layer{index + 1}"].axes[1].images[0].get_array()
         order = np.argsort(layer["time_scale"])
         np.testing.assert_allclose(image, np.asarray(trace["f"])[:, 0][:, order].T, rtol=1e-5)
 
@@ -254,7 +254,7 @@ def test_a_model_that_is_not_recurrent(tmp_path):
     assert "saturation" in taken
     assert left["timescales"].startswith("the model 'dynamic_memory' has no gate 'f': it has ")
     assert left["lags"] == "the model 'dynamic_memory' reads tokens alone, and no embeddings in their place"
-    assert instruments.take(run, "saturation", SMALL).lines
+    assert instruments.measure_and_write(run, "saturation", SMALL).lines
 
 
 def test_what_cannot_be_measured(text_run, recall_runs, tmp_path):
@@ -264,19 +264,19 @@ def test_what_cannot_be_measured(text_run, recall_runs, tmp_path):
     with pytest.raises(UserError, match="which instruments"):
         instruments.chosen(run, [""])
     with pytest.raises(UserError, match=r"'timescales' does not fit.*'gru' has no gate 'f': it has n, r, z"):
-        instruments.take(recall, "timescales")
+        instruments.measure_and_write(recall, "timescales")
     with pytest.raises(UserError, match="reads no text"):
-        instruments.take(recall, "gates", Options(text="the cat"), out=tmp_path)
+        instruments.measure_and_write(recall, "gates", Options(text="the cat"), out=tmp_path)
     with pytest.raises(UserError, match="has no tokens"):
-        instruments.take(run, "gates", Options(text="  "), out=tmp_path)
+        instruments.measure_and_write(run, "gates", Options(text="  "), out=tmp_path)
     with pytest.raises(UserError, match="no more than 79"):
-        instruments.take(run, "gates", Options(text="cat " * 80), out=tmp_path)
+        instruments.measure_and_write(run, "gates", Options(text="cat " * 80), out=tmp_path)
     with pytest.raises(UserError, match=r"test split has 4 tokens.*try --max_lag=1"):
-        instruments.take(run, "lags", Options(split="test"), out=tmp_path)
+        instruments.measure_and_write(run, "lags", Options(split="test"), out=tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make"):
-        instruments.take(run, "gates", SMALL, out=tmp_path / "file")
+        instruments.measure_and_write(run, "gates", SMALL, out=tmp_path / "file")
 
 
 @pytest.mark.parametrize("wrong", [{"split": "dev"}, {"tokens": 0}, {"max_lag": 0}, {"seed": -1}], ids=str)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.analysis import losses
-from lstm_jax.analysis.instruments import INSTRUMENTS, Options, chosen, take
+from lstm_jax.analysis.instruments import INSTRUMENTS, Options, chosen, measure_and_write
 from lstm_jax.corpora import build_corpus
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
@@ -67,7 +67,7 @@ def run_of(tmp_path, kind=Untrained, model=MODEL, **task):
 
 def taken(run, name, **options):
     seen = []
-    written = take(run, name, Options(**options), lambda done, total: seen.append((done, total)))
+    written = measure_and_write(run, name, Options(**options), lambda done, total: seen.append((done, total)))
     assert seen and seen[-1][0] == seen[-1][1] > 0
     *pictures, numbers = written.files
     assert pictures and all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)

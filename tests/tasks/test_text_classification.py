@@ -628,18 +628,18 @@ def test_confusion_and_calibration_are_of_the_runs_own_figures(whole):
     run = predict.Run(whole)
     figures = read_result(whole)["figures"]["static"]["test"]
     options = Options(split="test", tokens=1)  # the whole split all the same
-    written = instruments.take(run, "confusion", options)
+    written = instruments.measure_and_write(run, "confusion", options)
     found = json.loads(written.files[-1].read_text())
     assert found["accuracy"] == pytest.approx(figures["accuracy"], rel=1e-5)
     assert found["macro_f1"] == pytest.approx(figures["macro_f1"], rel=1e-5)
     assert np.sum(found["matrix"]) == SIZES["test"] and found["labels"] == ["first", "second"]
     assert found["classes"]["first"]["f1"] == pytest.approx(figures["f1 first"], rel=1e-5)
-    found = json.loads(instruments.take(run, "calibration", options).files[-1].read_text())
+    found = json.loads(instruments.measure_and_write(run, "calibration", options).files[-1].read_text())
     assert found["mean_accuracy"] == pytest.approx(figures["accuracy"], rel=1e-5) and 0 <= found["ece"] <= 1
     taken, left = instruments.chosen(run, ["all"])
     assert {"gates", "timescales", "saturation", "confusion"} <= set(taken) and "context" in left
-    assert instruments.take(run, "gates", Options(tokens=20)).lines
-    lines = instruments.take(run, "gates", Options(tokens=20, text="a zebra b")).lines
+    assert instruments.measure_and_write(run, "gates", Options(tokens=20)).lines
+    lines = instruments.measure_and_write(run, "gates", Options(tokens=20, text="a zebra b")).lines
     assert "'zebra'" in lines[0] and lines[1] == "4 steps: a <unk> b <eos>"
 
 

@@ -1,7 +1,7 @@
-"""Instruments that look into a run, whatever its task and cell: their table, and what runs and stores them.
+"""Instruments that analyze a run, whatever its task and cell: their table, and what runs and stores them.
 
-To add one: a file in `lstm_jax.analysis`, arrays in, arrays and a figure out; a file here that feeds it from
-a `Run` and gives a `Reading` (see timescales.py); one line in INSTRUMENTS.
+To add one, write a module of `lstm_jax.analysis` (arrays in, arrays and a figure out), a module here that
+feeds it from a `Run` and returns a `Measurement` (see timescales.py), and one line in INSTRUMENTS.
 """
 
 import os
@@ -15,7 +15,7 @@ from lstm_jax.analysis.files import PNG, Print, save_figures
 from lstm_jax.analysis.instruments.ablation import ABLATION
 from lstm_jax.analysis.instruments.answers import CALIBRATION, CONFUSION
 from lstm_jax.analysis.instruments.attention import ATTENTION
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress
 from lstm_jax.analysis.instruments.context import CONTEXT
 from lstm_jax.analysis.instruments.frequency import FREQUENCY
 from lstm_jax.analysis.instruments.gates import GATES
@@ -32,15 +32,15 @@ from lstm_jax.support.registry import check_name
 __all__ = [
     "INSTRUMENTS",
     "Instrument",
+    "Measurement",
     "Options",
     "Progress",
-    "Reading",
     "Written",
     "chosen",
     "directory_for",
-    "look",
+    "measure",
+    "measure_and_write",
     "plain",
-    "take",
     "write",
 ]
 
@@ -62,7 +62,7 @@ INSTRUMENTS: dict[str, Instrument] = {
 
 
 class Written(NamedTuple):
-    """What an instrument left on the disk, and what it has to say."""
+    """The files that an instrument wrote, and its lines for the terminal."""
 
     name: str
     files: tuple[Path, ...]
@@ -70,10 +70,10 @@ class Written(NamedTuple):
 
 
 def chosen(run: Run, what: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """The names of the instruments to take, and those left out with the reason.
+    """Returns the names of the instruments to run, and those left out with the reason.
 
     Args:
-      run: to look into.
+      run: to analyze.
       what: names of INSTRUMENTS; "all" among them: those that fit the run.
 
     Raises:
@@ -88,7 +88,7 @@ def chosen(run: Run, what: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     for name in INSTRUMENTS:
         if name not in names and "all" not in names:
             continue
-        reason = INSTRUMENTS[name].misfit(run)
+        reason = INSTRUMENTS[name].unsupported(run)
         if reason is None:
             taken.append(name)
         elif name in names:
@@ -98,11 +98,11 @@ def chosen(run: Run, what: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     return taken, left
 
 
-def look(run: Run, name: str, **options: Any) -> Reading:
-    """Measures with the instrument `name` and writes nothing: figures and numbers for a notebook.
+def measure(run: Run, name: str, **options: Any) -> Measurement:
+    """Returns the figures and numbers of the instrument `name`, and writes nothing.
 
     Args:
-      run: to look into.
+      run: to analyze.
       name: of INSTRUMENTS.
       options: fields of `Options`.
 
@@ -115,19 +115,19 @@ def look(run: Run, name: str, **options: Any) -> Reading:
     return INSTRUMENTS[name].measure(run, Options(**options), lambda *_: None)
 
 
-def take(
+def measure_and_write(
     run: Run,
     name: str,
     options: Options | None = None,
     progress: Progress = lambda *_: None,
     out: str | os.PathLike[str] = "",
 ) -> Written:
-    """Measures with the instrument `name` and writes its figures and numbers.
+    """Writes the figures and numbers of the instrument `name`.
 
     Args:
-      run: to look into.
+      run: to analyze.
       name: of INSTRUMENTS.
-      options: what is asked; None: the defaults.
+      options: None: the defaults.
       progress: called with (work done, in all).
       out: see `directory_for`.
 
@@ -155,7 +155,7 @@ def directory_for(run: Run, out: str | os.PathLike[str] = "") -> Path:
 
 
 def write(
-    run: Run, name: str, options: Options, reading: Reading, directory: Path, how: Print = PNG
+    run: Run, name: str, options: Options, measurement: Measurement, directory: Path, how: Print = PNG
 ) -> Written:
     """Writes `<name>.png` (or `<name>-<part>.png`) with its data as CSV, and `<name>.json`, by renames.
 
@@ -164,12 +164,12 @@ def write(
     Raises:
       UserError: a file cannot be written.
     """
-    named = {f"{name}{'-' if part else ''}{part}": figure for part, figure in reading.figures.items()}
+    named = {f"{name}{'-' if part else ''}{part}": figure for part, figure in measurement.figures.items()}
     files = save_figures(named, directory, how)
-    found = {"instrument": name, "step": run.step, "options": vars(options), **reading.values}
+    found = {"instrument": name, "step": run.step, "options": vars(options), **measurement.values}
     files.append(directory / f"{name}.json")
     write_json(files[-1], plain(found))
-    return Written(name, tuple(files), tuple(reading.lines))
+    return Written(name, tuple(files), tuple(measurement.lines))
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import ablation
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.text import split_tokens
 from lstm_jax.analysis.instruments.windows import batches, unit_of
 from lstm_jax.analysis.losses import shifted
@@ -49,7 +49,7 @@ def _sequences(run: Run, options: Options) -> Batch:
     return cut._replace(lengths=lengths)
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     batch = _text(run, options) if run.is_language_model else _sequences(run, options)
     field = _field(run, options.field)
     found = ablation.ablate(
@@ -62,7 +62,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         found,
         field=field,
         unit=f"{loss} a {step}",
-        title=f"{run.paths.root.name}: one unit at a time, {found.steps:,} scored {step}s ({options.split})",
+        title=f"{title_of(run)}: one unit at a time, {found.steps:,} scored {step}s ({options.split})",
     )
     order = np.argsort(-found.effect)
     named = [
@@ -97,7 +97,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         "error": found.error,
         "largest": named,
     }
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
 def _field(run: Run, asked: str) -> str:
@@ -121,7 +121,7 @@ def _field(run: Run, asked: str) -> str:
     return asked
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     try:
         _field(run, "")
     except UserError as error:
@@ -129,4 +129,6 @@ def _misfit(run: Run) -> str | None:
     return None
 
 
-ABLATION = Instrument(_measure, "increase of the loss when one unit's state is held at its mean", _misfit)
+ABLATION = Instrument(
+    _measure, "increase of the loss when one unit's state is held at its mean", _unsupported
+)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import calibration, confusion
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.windows import batches
 from lstm_jax.models.carry import from_start
 from lstm_jax.predict import Run
@@ -56,10 +56,10 @@ def _labels(run: Run) -> list[str]:
 
 
 def _title(run: Run, split: str, count: int) -> str:
-    return f"{run.paths.root.name}: {count:,} answers ({split})"
+    return f"{title_of(run)}: {count:,} answers ({split})"
 
 
-def _measure_confusion(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure_confusion(run: Run, options: Options, progress: Progress) -> Measurement:
     labels, found = _labels(run), answers(run, options.split, progress)
     matrix = confusion.confusion(found.true, found.probabilities.argmax(1), len(labels))
     quality = confusion.quality(matrix)
@@ -81,10 +81,10 @@ def _measure_confusion(run: Run, options: Options, progress: Progress) -> Readin
     if off.any():
         lines.append(f"most often confused: {labels[row]!r} taken for {labels[column]!r}, {off.max()} times")
     title = _title(run, options.split, len(found.true))
-    return Reading({"": confusion.figure(matrix, labels, title=title)}, values, lines)
+    return Measurement({"": confusion.figure(matrix, labels, title=title)}, values, lines)
 
 
-def _measure_calibration(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure_calibration(run: Run, options: Options, progress: Progress) -> Measurement:
     measured = calibration.calibration(*answers(run, options.split, progress))
     values = {"split": options.split, **measured._asdict()}
     line = (
@@ -92,10 +92,10 @@ def _measure_calibration(run: Run, options: Options, progress: Progress) -> Read
         f"{measured.mean_accuracy:.1%} right"
     )
     title = f"{_title(run, options.split, int(measured.answers.sum()))}, ECE {measured.ece:.3f}"
-    return Reading({"": calibration.figure(measured, title=title)}, values, [line])
+    return Measurement({"": calibration.figure(measured, title=title)}, values, [line])
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if run.is_language_model:
         return "its classes are the words of a vocabulary"
     try:
@@ -107,7 +107,7 @@ def _misfit(run: Run) -> str | None:
 
 
 def _no_map(run: Run) -> str | None:
-    if reason := _misfit(run):
+    if reason := _unsupported(run):
         return reason
     if run.task.outputs > MOST_CLASSES:
         return f"its {run.task.outputs} classes are more than the {MOST_CLASSES} that a map can show"
@@ -115,4 +115,4 @@ def _no_map(run: Run) -> str | None:
 
 
 CONFUSION = Instrument(_measure_confusion, "which class is taken for which, over all of the split", _no_map)
-CALIBRATION = Instrument(_measure_calibration, "how sure the answers are beside how right", _misfit)
+CALIBRATION = Instrument(_measure_calibration, "how sure the answers are beside how right", _unsupported)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import attention, memories
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.sequence import one_sequence
 from lstm_jax.analysis.instruments.windows import batches, kind_of
 from lstm_jax.analysis.style import shown_label
@@ -19,7 +19,7 @@ STORIES = 4
 """Stories that fit into one figure."""
 
 
-def _stories(run: Run, options: Options) -> Reading:
+def _stories(run: Run, options: Options) -> Measurement:
     """Stories of the split, drawn by the seed."""
     batch, facts = next(batches(run, options.split)), run.task.facts
     rows = np.random.default_rng(options.seed).permutation(batch.inputs.shape[1])[:STORIES]
@@ -48,11 +48,11 @@ def _stories(run: Run, options: Options) -> Reading:
         for sentence, row in zip(story.sentences, story.gates, strict=True):
             lines.append(f"  {' '.join(f'{gate:.2f}' for gate in row)}  {sentence}")
         lines.append(f"{story.question} {story.outcome}")
-    figure = attention.stories_figure(found, title=f"{run.paths.root.name}: attention ({options.split})")
-    return Reading({"": figure}, {"stories": [story._asdict() for story in found]}, lines)
+    figure = attention.stories_figure(found, title=f"{title_of(run)}: attention ({options.split})")
+    return Measurement({"": figure}, {"stories": [story._asdict() for story in found]}, lines)
 
 
-def _past(run: Run, options: Options) -> Reading:
+def _past(run: Run, options: Options) -> Measurement:
     """Each layer's attention over its own past states, over one sequence."""
     sequence = one_sequence(run, options)
     traces = run.model.apply(run.params, sequence.inputs, run.model.carry(run.params, 1)).traces
@@ -61,31 +61,31 @@ def _past(run: Run, options: Options) -> Reading:
         weights = memories.by_position(trace["attention"][:, 0])
         name = f"layer{index + 1}"
         figures[name] = memories.attention_figure(
-            weights, sequence.labels, title=f"{run.paths.root.name}, layer {index + 1}"
+            weights, sequence.labels, title=f"{title_of(run)}, layer {index + 1}"
         )
         layers.append({"attention": weights})
-    return Reading(figures, {"inputs": sequence.labels, "layers": layers}, sequence.told)
+    return Measurement(figures, {"inputs": sequence.labels, "layers": layers}, sequence.told)
 
 
-def _words(run: Run, options: Options) -> Reading:
+def _words(run: Run, options: Options) -> Measurement:
     """The words whose states a classifier's answer is the mean of."""
     sequence = one_sequence(run, options)
     lengths = jnp.array([len(sequence.labels)])
     outputs = run.model.apply(run.params, sequence.inputs, run.model.carry(run.params, 1), lengths=lengths)
     weights = np.asarray(attention_weights(run.params["attention"], outputs.hidden, lengths)[:, 0])
     said = run.encoder.labels[int(outputs.logits[0, 0].argmax(-1))]
-    title = f"{run.paths.root.name}: {shown_label(said)}"
+    title = f"{title_of(run)}: {shown_label(said)}"
     figure = attention.words_figure(weights, sequence.labels, title=title)
     most = np.argsort(-weights)[:5]
     told = ", ".join(f"{sequence.labels[word]} {weights[word]:.2f}" for word in most)
-    return Reading(
+    return Measurement(
         {"": figure},
         {"inputs": sequence.labels, "attention": weights, "said": said},
         [*sequence.told, f"{shown_label(said)}: {told}"],
     )
 
 
-def _kind(run: Run) -> Callable[[Run, Options], Reading] | None:
+def _kind(run: Run) -> Callable[[Run, Options], Measurement] | None:
     model = run.config["model"]
     name = model.get("name", "recurrent")
     if name == "dynamic_memory":
@@ -97,17 +97,17 @@ def _kind(run: Run) -> Callable[[Run, Options], Reading] | None:
     return None
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     kind = _kind(run)
-    assert kind is not None, "checked by _misfit"
+    assert kind is not None, "checked by _unsupported"
     return kind(run, options)
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if _kind(run):
         return None
     has = "the model dynamic_memory, the cell attention_lstm and a classifier with pooling=attention do"
     return f"the {kind_of(run)} turns no attention on anything: {has}"
 
 
-ATTENTION = Instrument(_measure, "which sentences, past steps or words the network looks at", _misfit)
+ATTENTION = Instrument(_measure, "which sentences, past steps or words the network looks at", _unsupported)

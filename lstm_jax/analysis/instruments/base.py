@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from lstm_jax.analysis.style import in_words
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 
-__all__ = ["Instrument", "Options", "Progress", "Reading"]
+__all__ = ["Instrument", "Measurement", "Options", "Progress"]
 
 Progress = Callable[[int, int], None]
 """Called with (units of work done, in all) now and then; it may raise to stop."""
@@ -59,7 +60,12 @@ class Options:
             raise UserError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
 
 
-class Reading(NamedTuple):
+def title_of(run: Run) -> str:
+    """Returns the run's name in words, for the title of a figure."""
+    return in_words(run.paths.root.name)
+
+
+class Measurement(NamedTuple):
     """What an instrument found.
 
     Attributes:
@@ -77,11 +83,11 @@ class Instrument(NamedTuple):
     """An entry of INSTRUMENTS.
 
     Attributes:
-      measure: (run, options, progress) -> Reading; raises UserError where the options are wrong.
+      measure: (run, options, progress) -> Measurement; raises UserError where the options are wrong.
       what: one line for `--help`.
-      misfit: (run) -> None where the instrument fits the run, else the reason why not, as a clause.
+      unsupported: (run) -> None where the instrument fits the run, else the reason why not, as a clause.
     """
 
-    measure: Callable[[Run, Options, Progress], Reading]
+    measure: Callable[[Run, Options, Progress], Measurement]
     what: str
-    misfit: Callable[[Run], str | None] = lambda run: None
+    unsupported: Callable[[Run], str | None] = lambda run: None

@@ -1,7 +1,7 @@
 """How much context a run's language model uses, beside the published figures."""
 
 from lstm_jax.analysis import context
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.text import no_text, split_tokens
 from lstm_jax.analysis.instruments.windows import unit_of
 from lstm_jax.predict import Run
@@ -13,7 +13,7 @@ SHORTEST_SPLIT = 4
 """A context is measured where the split is this many times as long: else hardly a target has it."""
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     tokens, first = split_tokens(run, options.split)
     lengths = list(options.lengths) or [n for n in context.LENGTHS if SHORTEST_SPLIT * n <= len(tokens)]
     if not lengths:
@@ -29,7 +29,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     shift = 2 * curve.excess_error
     low, middle, high = (context.effective(curve.lengths, curve.excess + by) for by in (-shift, 0, shift))
     unit = unit_of(run)
-    name = run.paths.root.name
+    name = title_of(run)
     published = context.PUBLISHED if run.config["task"].get("corpus") == "ptb" and unit == "tokens" else {}
     figure = context.figure(
         {name: curve},
@@ -58,7 +58,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         f"perplexity within 1 % of the whole text's from {said[1]} {unit} on ({said[0]} to {said[2]}: two "
         f"standard errors, {curve.targets:,} targets)"
     ]
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
 CONTEXT = Instrument(

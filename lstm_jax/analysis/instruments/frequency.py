@@ -3,7 +3,7 @@
 import numpy as np
 
 from lstm_jax.analysis import frequency
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.text import corpus_of, no_text, split_tokens
 from lstm_jax.analysis.instruments.windows import unit_of
 from lstm_jax.analysis.losses import token_nats
@@ -12,7 +12,7 @@ from lstm_jax.predict import Run
 __all__ = ["FREQUENCY"]
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     tokens, first = split_tokens(run, options.split)
     tokens = tokens[: options.tokens]
     nats = token_nats(run.model, run.params, tokens, first, progress=progress)
@@ -28,7 +28,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         panels,
         mean=mean,
         unit=one,
-        title=f"{run.paths.root.name}: loss of {len(tokens):,} {one}s ({options.split})",
+        title=f"{title_of(run)}: loss of {len(tokens):,} {one}s ({options.split})",
     )
     by_frequency, by_position = panels.values()
     rare, frequent = by_frequency.mean[0], by_frequency.mean[-1]
@@ -45,7 +45,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         "by_frequency": by_frequency._asdict(),
         "by_position": by_position._asdict(),
     }
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
 FREQUENCY = Instrument(_measure, "loss by frequency in training and by position in the line", no_text)

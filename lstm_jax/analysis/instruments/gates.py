@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lstm_jax.analysis import gates
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.sequence import one_sequence
 from lstm_jax.analysis.instruments.timescales import of_layers
 from lstm_jax.analysis.instruments.windows import kind_of, unit_of, without_gate
@@ -16,7 +16,7 @@ from lstm_jax.predict import Run
 __all__ = ["GATES"]
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     sequence = one_sequence(run, options)
     carry = run.model.carry(run.params, 1)
     traces = jax.jit(lambda p, x, c: run.model.apply(p, x, c).traces)(run.params, sequence.inputs, carry)
@@ -28,7 +28,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
     for index, (trace, scale) in enumerate(zip(traces, scales, strict=True)):
         flat = {name: np.asarray(value)[:, 0] for name, value in of_units(trace).items()}
         order = None if scale is None else np.argsort(scale, kind="stable")
-        title = f"{run.paths.root.name}, layer {index + 1}"
+        title = f"{title_of(run)}, layer {index + 1}"
         if flat:
             figures[f"layer{index + 1}"] = gates.figure(
                 flat, sequence.labels, order=order, scale=scale, unit=unit, title=title
@@ -37,13 +37,13 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         layers.append(row | {"time_scale": scale, "order": order})
     values = {"inputs": sequence.labels, "unit": unit, "layers": layers}
     lines = [*sequence.told, f"{len(sequence.labels)} {unit}: {' '.join(filter(None, sequence.labels))}"]
-    return Reading(figures, values, lines)
+    return Measurement(figures, values, lines)
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if any(map(of_units, run.traced)):
         return None
     return f"the {kind_of(run)} has no gates at all"
 
 
-GATES = Instrument(_measure, "every gate of every unit while a sentence is read, as heat maps", _misfit)
+GATES = Instrument(_measure, "every gate of every unit while a sentence is read, as heat maps", _unsupported)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.analysis import lags
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.windows import batches, kind_of, real_steps, unit_of
 from lstm_jax.models import Outputs
 from lstm_jax.models.carry import from_start
@@ -133,7 +133,7 @@ def _taken(values: Array, at: Array) -> Array:
     return jnp.take_along_axis(values, index, axis=0)
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     work = _from_text(run, options) if run.is_language_model else list(_from_task(run, options))
     if not work:
         raise UserError(f"nothing is scored in the {options.split} split of the task {run.task_name!r}")
@@ -168,15 +168,17 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
             for fit in fits
         ]
     trained = found["trained"]
-    title = f"{run.paths.root.name}: gradient by lag, {trained.samples[0]} losses ({options.split})"
+    title = f"{title_of(run)}: gradient by lag, {trained.samples[0]} losses ({options.split})"
     figure = lags.figure(trained, fits, before=found["at initialisation"], unit=unit, title=title)
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if run.config["model"].get("name", "recurrent") == "recurrent":
         return None
     return f"the {kind_of(run)} reads tokens alone, and no embeddings in their place"
 
 
-LAGS = Instrument(_measure, "gradient of the loss by lag, with an exponential and a power-law fit", _misfit)
+LAGS = Instrument(
+    _measure, "gradient of the loss by lag, with an exponential and a power-law fit", _unsupported
+)

@@ -1,7 +1,7 @@
 """What a run's language model uses of far words: their order, or only that they were there."""
 
 from lstm_jax.analysis import perturbation
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.text import no_text, split_tokens
 from lstm_jax.analysis.instruments.windows import unit_of
 from lstm_jax.predict import Run
@@ -13,7 +13,7 @@ LENGTH, SPAN = 300, 20
 """Tokens of context, and of a local shuffle, as in Khandelwal 2018."""
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     tokens, first = split_tokens(run, options.split)
     if len(tokens) < 2 * LENGTH:
         raise UserError(
@@ -23,7 +23,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         run.model, run.params, tokens, first, length=LENGTH, span=SPAN, targets=options.targets,
         seed=options.seed, progress=progress,
     )  # fmt: skip
-    unit, name, count = unit_of(run), run.paths.root.name, len(found.positions)
+    unit, name, count = unit_of(run), title_of(run), len(found.positions)
     words = run.config["task"].get("corpus") == "ptb" and unit == "tokens"
     figure = perturbation.figure(
         found,
@@ -52,7 +52,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
             if n in (5, 20, 50, 100)
         )
         lines.append(f"{kind:<9} beyond n, nats a token at n = {told} (errors up to {error.max():.3f})")
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
 PERTURBATION = Instrument(

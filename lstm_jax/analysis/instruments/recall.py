@@ -2,7 +2,7 @@
 
 from lstm_jax import evaluate, tasks
 from lstm_jax.analysis import recall
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.predict import Run
 from lstm_jax.support.errors import UserError
 
@@ -20,7 +20,7 @@ def _lengths(run: Run, options: Options) -> list[int]:
     return sorted({length for length in asked if length >= 1} | {trained})
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     section, seed = run.config["task"], run.config.get("seed", 0)
     lengths = _lengths(run, options)
     metric = _metric(run)
@@ -58,7 +58,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         length=f"length of {str(run.task_name).replace('_', ' ')} (steps)",
         trained=section["length"],
         bound=bounds or None,
-        title=f"{run.paths.root.name}: recall by length ({options.split})",
+        title=f"{title_of(run)}: recall by length ({options.split})",
     )
     lines = [
         f"length {length}: {metric} {value:.4g} (chance {chance:.4g})"
@@ -71,7 +71,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         "chance": chances,
         "solved_at": bounds,
     }
-    return Reading({"": figure}, values, lines)
+    return Measurement({"": figure}, values, lines)
 
 
 def _metric(run: Run) -> str:
@@ -81,10 +81,10 @@ def _metric(run: Run) -> str:
     return solved[0] if solved else "accuracy" if "accuracy" in chance else next(iter(chance))
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if "length" in run.config.get("task", {}):
         return None
     return f"the task {run.task_name!r} has no length that could be varied"
 
 
-RECALL = Instrument(_measure, "figures of a memory task at other lengths than that of training", _misfit)
+RECALL = Instrument(_measure, "figures of a memory task at other lengths than that of training", _unsupported)

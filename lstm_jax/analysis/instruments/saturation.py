@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstm_jax.analysis import saturation
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.windows import add_up, kind_of, unit_of
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
@@ -19,7 +19,7 @@ def _gates_of(run: Run) -> list[list[str]]:
     return [saturation.sigmoid_gates(trace) for trace in run.traced]
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     names = _gates_of(run)
 
     def measure(outputs: Outputs, batch: Batch, real: Array) -> list:
@@ -53,11 +53,11 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         )
         for index, layer in enumerate(layers)
     ]  # fmt: skip
-    title = f"{run.paths.root.name}: saturation of gates over {total.steps:,} {unit} ({options.split})"
-    return Reading({"": saturation.figure(layers, title=title)}, values, lines)
+    title = f"{title_of(run)}: saturation of gates over {total.steps:,} {unit} ({options.split})"
+    return Measurement({"": saturation.figure(layers, title=title)}, values, lines)
 
 
-def _misfit(run: Run) -> str | None:
+def _unsupported(run: Run) -> str | None:
     if any(_gates_of(run)):
         return None
     traced = sorted({name for layer in run.traced for name in layer})
@@ -69,4 +69,4 @@ def _misfit(run: Run) -> str | None:
     return f"the {kind_of(run)}: {has} between 0 and 1"
 
 
-SATURATION = Instrument(_measure, "share of steps at which each gate is all but shut or open", _misfit)
+SATURATION = Instrument(_measure, "share of steps at which each gate is all but shut or open", _unsupported)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lstm_jax.analysis import timescales
-from lstm_jax.analysis.instruments.base import Instrument, Options, Progress, Reading
+from lstm_jax.analysis.instruments.base import Instrument, Measurement, Options, Progress, title_of
 from lstm_jax.analysis.instruments.windows import add_up, unit_of, without_gate
 from lstm_jax.models import Outputs
 from lstm_jax.predict import Run
@@ -35,7 +35,7 @@ def _describe(scale: np.ndarray) -> dict[str, Any]:
     return {f"quantile_{share}": value for share, value in zip(SHARES, shares, strict=True)}
 
 
-def _measure(run: Run, options: Options, progress: Progress) -> Reading:
+def _measure(run: Run, options: Options, progress: Progress) -> Measurement:
     def first(done: int, total: int) -> None:
         progress(done, 2 * total)
 
@@ -49,7 +49,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
         for before, after in zip(initial, trained, strict=True)
     ]
     unit = unit_of(run)
-    title = f"{run.paths.root.name}: forget-gate time scales over {steps:,} {unit} ({options.split})"
+    title = f"{title_of(run)}: forget-gate time scales over {steps:,} {unit} ({options.split})"
     values: dict[str, Any] = {"unit": unit, "split": options.split, "steps_read": steps, "layers": []}
     lines = []
     for index, layer in enumerate(layers):
@@ -66,7 +66,7 @@ def _measure(run: Run, options: Options, progress: Progress) -> Reading:
             f"layer {index + 1}: median time scale {before:.3g} {unit} at initialisation, "
             f"{after:.3g} trained; longest {', '.join(f'{value:.3g}' for value in longest)}"
         )
-    return Reading({"": timescales.figure(layers, unit=unit, title=title)}, values, lines)
+    return Measurement({"": timescales.figure(layers, unit=unit, title=title)}, values, lines)
 
 
 TIMESCALES = Instrument(
