@@ -208,7 +208,7 @@ def units_of(row: Row, scale: Mapping[str, Any]) -> tuple[int, int]:
         return pytrees.count(params)
 
     wanted = parameters("lstm", scale["hidden"], "")
-    widths = range(8, 4 * scale["hidden"] + 1, 8)
+    widths = range(8, 8 * scale["hidden"] + 1, 8)
     sized = []
     for width in widths:
         sized.append((width, parameters(row.name, width, row.options)))
