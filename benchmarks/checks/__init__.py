@@ -54,13 +54,13 @@ class Check(NamedTuple):
 
 CHECKS: dict[str, Check] = {
     "device": Check("device", "device", 25, "versions, device, copy bandwidth, bf16 matmul"),
-    "parity": Check("parity", "parity", 80, "every backend against the loop: values and gradients"),
-    "resume": Check("parity", "resume", 40, "a resumed run against an uninterrupted one, bit for bit"),
+    "parity": Check("parity", "parity", 100, "every backend against the loop: values and gradients"),
+    "resume": Check("parity", "resume", 100, "a resumed run against an uninterrupted one, bit for bit"),
     "layers": Check(
         "layers", "layers", 150, "one layer, forward + backward, by backend, beside torch's cuDNN"
     ),
-    "steps": Check("steps", "steps", 150, "whole training steps at four shapes, tf32, beside torch and flax"),
-    "steps_bf16": Check("steps", "steps_bf16", 120, "the same in bfloat16"),
+    "steps": Check("steps", "steps", 160, "whole training steps at four shapes, tf32, beside torch and flax"),
+    "steps_bf16": Check("steps", "steps_bf16", 160, "the same in bfloat16"),
     "medium": Check(
         "training", "medium", 210, "zaremba.py:medium to its end (valid 85 to 88, test 81 to 84)"
     ),

@@ -3,12 +3,21 @@
 import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from lstm_jax.cells.base import Carry, Cell
 from lstm_jax.support.notation import Array, Key, Params
 from lstm_jax.unroll.base import Unrolled, where
 
-__all__ = ["pack", "run", "supports"]
+__all__ = ["CONFIRMED", "pack", "run", "supports"]
+
+CONFIRMED = False
+"""Whether a GPU has confirmed this backend as it is now.
+
+On an H200 (jax 0.11.2, commit fe5ed05) its values inside `jax.jit` were not the loop's, while the same call on
+arrays in row-major memory was right: XLA may give the operands of a custom call another layout. `_row_major` is
+the remedy, which no GPU has run yet.
+"""
 
 
 def supports(
@@ -36,6 +45,8 @@ def supports(
         return "it cannot recompute in chunks (chunk)"
     if vmapped:
         return "it cannot be vmapped"
+    if not CONFIRMED:
+        return "it gave other values than the loop on an H200 and no GPU has confirmed the remedy yet"
     dtypes = _dtypes(cell)
     if dtypes != {"float32"}:
         return f"it serves float32, and this cell's carry is {' and '.join(sorted(dtypes))}"
@@ -61,6 +72,11 @@ def pack(w_x: Array, w_h: Array, b: Array) -> Array:
     return jnp.concatenate([rows(w_x), rows(w_h), b.ravel(), jnp.zeros(b.size, b.dtype)])
 
 
+def _row_major(x: Array) -> Array:
+    """The array in row-major memory, as cuDNN reads and writes it."""
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
+
+
 def run(
     cell: Cell,
     params: Params,
@@ -84,9 +100,9 @@ def run(
     # cuDNN wants lengths of 1 and more: an empty sequence runs one step, which is then thrown away.
     counts = jnp.full(batch, steps) if lengths is None else lengths
     ys, h, c = rnn.lstm(
-        jnp.swapaxes(xs, 0, 1).astype(jnp.float32),
-        carry.h[None],
-        carry.c[None],
+        _row_major(jnp.swapaxes(xs, 0, 1).astype(jnp.float32)),
+        _row_major(carry.h[None]),
+        _row_major(carry.c[None]),
         weights,
         jnp.maximum(counts, 1).astype(jnp.int32),
         features,
@@ -95,7 +111,7 @@ def run(
         0.0,
         False,
     )
-    ys = jnp.swapaxes(ys, 0, 1)
+    ys = jnp.swapaxes(_row_major(ys), 0, 1)
     after = carry._replace(c=c[0], h=h[0])
     if lengths is not None:
         ys = jnp.where((jnp.arange(steps)[:, None] < lengths)[..., None], ys, 0)

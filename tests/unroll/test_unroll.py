@@ -576,6 +576,7 @@ def test_cudnn_equals_loop_with_the_reference_in_its_place(case, lengths, monkey
         return rnn.lstm_ref(x, h_0, c_0, *parts, seq_lengths, d, h, layers, dropout, bidirectional)
 
     monkeypatch.setattr(rnn, "lstm", stand_in)
+    monkeypatch.setattr(cudnn, "CONFIRMED", True)
     monkeypatch.setattr(unroll, "platform_name", lambda: "gpu")
     cell = CASES[case]()
 
@@ -603,8 +604,11 @@ def test_every_backend_serves_or_says_why_not(case, platform):
             assert reason is None or (isinstance(reason, str) and reason.startswith("it "))
 
 
-def test_what_cudnn_serves():
+def test_what_cudnn_serves(monkeypatch):
     cell = cells.lstm(H)
+    with pytest.raises(UserError, match="no GPU has confirmed the remedy"):
+        unroll.choose(cell, "cudnn", platform="gpu")
+    monkeypatch.setattr(cudnn, "CONFIRMED", True)
     assert unroll.choose(cell, "cudnn", platform="gpu")[0] == "cudnn"
     assert unroll.choose(cell, "cudnn", platform="gpu", lengths=True)[0] == "cudnn"
     refused = {
