@@ -14,9 +14,9 @@ __all__ = ["CONFIRMED", "pack", "run", "supports"]
 CONFIRMED = False
 """Whether a GPU has confirmed this backend as it is now.
 
-On an H200 (jax 0.11.2, commit fe5ed05) its values inside `jax.jit` were not the loop's, while the same call on
-arrays in row-major memory was right: XLA may give the operands of a custom call another layout. `_row_major` is
-the remedy, which no GPU has run yet.
+On an H200 (jax 0.11.2, commit fe5ed05) its values inside `jax.jit` were not the loop's, while the same call
+on arrays in row-major memory was right: XLA may give the operands of a custom call another layout. The remedy
+is `_row_major`, which no GPU has run yet.
 """
 
 
