@@ -59,6 +59,14 @@ static u16 narrow(float x) {
 static int thread_index() { return now % fibers_a_block; }
 static int block_index() { return now / fibers_a_block; }
 static void synchronize() { meet(&arrived[block_index()], &generation[block_index()], fibers_a_block); }
+static int together[BLOCKS], together_round[BLOCKS];
+static void synchronize_cluster() {
+  int first = block_index() / CLUSTER;
+  meet(&together[first], &together_round[first], fibers_a_block * CLUSTER);
+}
+static float read_of(int other, const float *p) {
+  return *(const float *)((const char *)p + (long)(other - block_index() % CLUSTER) * SHARED_BYTES);
+}
 static void synchronize_warp() { meet(&warp_arrived[now / 32], &warp_generation[now / 32], 32); }
 static long long clock_now() { return ticks; }
 static void store_release(int *p, int value) { *p = value; }

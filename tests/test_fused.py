@@ -116,6 +116,15 @@ def test_under_vmap_one_after_the_other():
         assert properties.difference(jax.tree.map(lambda leaf, n=n: leaf[n], both), alone) is None
 
 
+@emulated
+@pytest.mark.parametrize("clusters", [(2, 2), (1, 4)])
+def test_blocks_in_clusters(monkeypatch, clusters):
+    monkeypatch.setattr(persistent, "CLUSTERS", clusters)
+    monkeypatch.setattr(persistent, "plan", functools.partial(persistent.plan, blocks=4))
+    cell = cells.gru(23)
+    assert_equal_loop(cell, properties.setting(cell))
+
+
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_serves_or_says_why_not(name):
     cell = oracles.small(name, H)

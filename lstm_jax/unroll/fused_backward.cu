@@ -39,7 +39,7 @@
       }
       PRODUCT((s - 1) & 1)
       FOR_EACH_UNIT
-        direct[i][SOURCE] += summed(areas, j, b);
+        direct[i][SOURCE] += summed(areas, rank, j, b);
         @RESET_AFTER@
       END_EACH
     }

@@ -22,7 +22,7 @@
     float after[EPT][NC], own_now[EPT][NO];
     FOR_EACH_UNIT
       float r[R];
-      _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(areas, n * U + j, b);
+      _Pragma("unroll") for (int n = 0; n < R; n++) r[n] = summed(areas, rank, n * U + j, b);
       step_forward(wt[i], state[i], z[i], r, after[i], own_now[i]);
       _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[i][n];
       if (t + 1 < T) {

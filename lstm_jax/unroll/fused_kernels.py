@@ -56,6 +56,7 @@ def _plan(shapes: Shapes, programs: Programs, *, backward: bool) -> Plan:
         depth=depth,
         itemsize=np.dtype(shapes.element).itemsize,
         state=state,
+        cluster=persistent.CLUSTERS[backward],
     )
 
 

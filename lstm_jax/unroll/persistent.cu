@@ -20,9 +20,10 @@ struct __align__(8) Pair { u32 w[2]; };
 #define CHUNKS ((K + CHUNK - 1) / CHUNK)
 #define KP (CHUNKS * CHUNK)
 #define PADDING (KP - K > 0 ? KP - K : 1)
-#define KC ((CHUNKS + NW - 1) / NW) // chunks of a warp
+#define KC ((CHUNKS + NW * CLUSTER - 1) / (NW * CLUSTER)) // chunks of a warp
+#define OWN (U * COLUMNS) // rows of one block; a cluster's blocks have those of each other too, for a part of K each
 #define KS (KC - KR > 0 ? KC - KR : 0) // of those, kept in shared memory; the first KR are kept in registers
-#define UPPER (U * COLUMNS - (MT - 1) * 16 < 8 ? 0 : U * COLUMNS - (MT - 1) * 16 - 8) // rows past 8 of the last tile
+#define UPPER (CLUSTER * OWN - (MT - 1) * 16 < 8 ? 0 : CLUSTER * OWN - (MT - 1) * 16 - 8) // rows past 8 of the last tile
 #define AREA (RING * NB8 * 512 > (ROWS * STRIDE * 4 + 15) / 16 * 16 ? RING * NB8 * 512 : (ROWS * STRIDE * 4 + 15) / 16 * 16)
 #define REST ((MT - 1) * 512 + 256 + UPPER * 32) // bytes of a warp's half chunk in shared memory
 #define EPT ((B * U + THREADS - 1) / THREADS) // units of sequences a thread has
@@ -38,17 +39,13 @@ DEVICE void put(float *p, long i, float x) { p[i] = x; }
 DEVICE void put(u16 *p, long i, float x) { p[i] = narrow(x); }
 
 // The word of W that holds row m, from k on; zero outside.
-DEVICE u32 weight_word(const ELEMENT *w, int unit0, int m, int k) {
+DEVICE u32 weight_word(const ELEMENT *w, int first, int m, int k) {
+  int unit = first + m / OWN * U + m % U; // first: of the cluster
+  bool live = m < CLUSTER * OWN && unit < H;
 #if BACKWARD
-  int unit = unit0 + m;
-  bool live = m < U && unit < H;
-  long row = (long)unit * K;
-  long step = 1;
+  long row = (long)unit * K, step = 1;
 #else
-  int unit = unit0 + m % U;
-  bool live = m < U * R && unit < H;
-  long row = (long)(m / U) * H + unit;
-  long step = (long)R * H;
+  long row = (long)(m % OWN / U) * H + unit, step = (long)R * H;
 #endif
 #if HALF
   u32 low = live && k < K ? w[row + k * step] : 0;
@@ -59,14 +56,14 @@ DEVICE u32 weight_word(const ELEMENT *w, int unit0, int m, int k) {
 #endif
 }
 
-DEVICE Quad weight_quad(const ELEMENT *w, int unit0, int chunk, int m, int s, int lane) {
+DEVICE Quad weight_quad(const ELEMENT *w, int first, int chunk, int m, int s, int lane) {
   int g = lane >> 2, q = lane & 3, word = QUAD / 4;
   int k = chunk * CHUNK + q * QUAD + 2 * s * word;
   Quad a;
-  a.w[0] = weight_word(w, unit0, m * 16 + g, k);
-  a.w[1] = weight_word(w, unit0, m * 16 + g + 8, k);
-  a.w[2] = weight_word(w, unit0, m * 16 + g, k + word);
-  a.w[3] = weight_word(w, unit0, m * 16 + g + 8, k + word);
+  a.w[0] = weight_word(w, first, m * 16 + g, k);
+  a.w[1] = weight_word(w, first, m * 16 + g + 8, k);
+  a.w[2] = weight_word(w, first, m * 16 + g, k + word);
+  a.w[3] = weight_word(w, first, m * 16 + g + 8, k + word);
   return a;
 }
 
@@ -112,18 +109,20 @@ DEVICE Quad kept_quad(const char *place, int m, int lane) {
   return a;
 }
 
+DEVICE int chunk_of(int kc, int rank, int warp) { return (kc * CLUSTER + rank) * NW + warp; }
+
 struct Slice {
   Quad own[KR > 0 ? KR : 1][MT][2];
 };
 
-DEVICE void load_slice(Slice &slice, char *rest, const ELEMENT *w, int unit0, int warp, int lane) {
+DEVICE void load_slice(Slice &slice, char *rest, const ELEMENT *w, int first, int rank, int warp, int lane) {
 #pragma unroll
   for (int kc = 0; kc < KC; kc++)
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
       for (int s = 0; s < 2; s++) {
-        Quad a = weight_quad(w, unit0, warp + kc * NW, m, s, lane);
+        Quad a = weight_quad(w, first, chunk_of(kc, rank, warp), m, s, lane);
         if (kc < KR)
           slice.own[kc < KR ? kc : 0][m][s] = a;
         else
@@ -132,8 +131,8 @@ DEVICE void load_slice(Slice &slice, char *rest, const ELEMENT *w, int unit0, in
 }
 
 // Asks for chunk kc of x [B, KP]: 16 bytes for each lane and 8 sequences, into slots that are the lane's own.
-DEVICE void fetch(Quad *ring, const ELEMENT *x, int kc, int warp, int lane) {
-  int g = lane >> 2, q = lane & 3, chunk = warp + kc * NW;
+DEVICE void fetch(Quad *ring, const ELEMENT *x, int kc, int rank, int warp, int lane) {
+  int g = lane >> 2, q = lane & 3, chunk = chunk_of(kc, rank, warp);
 #pragma unroll
   for (int n = 0; n < NB8; n++) {
     int b = n * 8 + g;
@@ -145,13 +144,13 @@ DEVICE void fetch(Quad *ring, const ELEMENT *x, int kc, int warp, int lane) {
 }
 
 // The warp's share of the product with x [B, KP], into partial[ROWS][STRIDE].
-DEVICE void multiply(const Slice &slice, char *rest, char *area, const ELEMENT *x, int warp, int lane) {
+DEVICE void multiply(const Slice &slice, char *rest, char *area, const ELEMENT *x, int rank, int warp, int lane) {
   Quad *ring = (Quad *)area;
   float *partial = (float *)area; // in the ring's place, once it is read
   int g = lane >> 2, q = lane & 3;
   float acc[MT][NB8][4];
 #pragma unroll
-  for (int kc = 0; kc < RING; kc++) fetch(ring, x, kc, warp, lane);
+  for (int kc = 0; kc < RING; kc++) fetch(ring, x, kc, rank, warp, lane);
 #pragma unroll
   for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -176,7 +175,7 @@ DEVICE void multiply(const Slice &slice, char *rest, char *area, const ELEMENT *
 #pragma unroll
         for (int n = 0; n < NB8; n++) multiply_tile(acc[m][n], a, v[n].w[2 * s], v[n].w[2 * s + 1]);
       }
-    if (kc + RING < KC) fetch(ring, x, kc + RING, warp, lane);
+    if (kc + RING < KC) fetch(ring, x, kc + RING, rank, warp, lane);
   }
   synchronize_warp();
 #pragma unroll
@@ -188,10 +187,14 @@ DEVICE void multiply(const Slice &slice, char *rest, char *area, const ELEMENT *
         partial[(m * 16 + g + (i >> 1) * 8) * STRIDE + n * 8 + 2 * q + (i & 1)] = acc[m][n][i];
 }
 
-DEVICE float summed(const char *areas, int m, int b) {
+// Row m of the block's own, sequence b: over the warps of all blocks of the cluster.
+DEVICE float summed(const char *areas, int rank, int m, int b) {
   float sum = 0.0f;
 #pragma unroll
-  for (int warp = 0; warp < NW; warp++) sum += ((const float *)(areas + warp * AREA))[m * STRIDE + b];
+  for (int other = 0; other < CLUSTER; other++)
+#pragma unroll
+    for (int warp = 0; warp < NW; warp++)
+      sum += read_of(other, (const float *)(areas + warp * AREA) + (rank * OWN + m) * STRIDE + b);
   return sum;
 }
 
@@ -225,8 +228,8 @@ DEVICE bool wait(int *flags, int tid, int value, int *dead) {
     if (!live) continue;
 #define END_EACH }
 #define PRODUCT(parity)                                                                                            \
-  multiply(slice, slice_rest, areas + warp * AREA, source + (long)(parity) * B * KP, warp, lane); \
-  synchronize();
+  multiply(slice, slice_rest, areas + warp * AREA, source + (long)(parity) * B * KP, rank, warp, lane); \
+  synchronize_cluster();
 #define AT(n, i, t) ((((long)(t) * B + b) * (n) + (i)) * H + unit) // of an array [T, B, n, H]
 
 @FUNCTION@
@@ -236,9 +239,10 @@ KERNEL @NAME@(@ARGUMENTS@) {
   int *dead = (int *)memory;
   char *areas = memory + 16, *slice_rest = areas + NW * AREA;
   int tid = thread_index(), block = block_index(), warp = tid >> 5, lane = tid & 31, unit0 = block * U;
+  int rank = block % CLUSTER;
   if (tid == 0) *dead = 0;
   Slice slice;
-  load_slice(slice, slice_rest, w, unit0, warp, lane);
+  load_slice(slice, slice_rest, w, unit0 - rank * U, rank, warp, lane);
   if (block == 0) // columns of the source past K: zero times W's zero must not be zero times NaN
     for (int i = tid; i < 2 * B * (KP - K); i += THREADS)
       put(source, (long)(i / PADDING) * KP + K + i % PADDING, 0.0f);
@@ -247,4 +251,5 @@ KERNEL @NAME@(@ARGUMENTS@) {
     for (int n = 0; n < NWT; n++) wt[i][n] = weights[(long)n * H + unit];
   END_EACH
 @BODY@
+  if (CLUSTER > 1) synchronize_cluster(); // its shared memory is read by others until here
 }

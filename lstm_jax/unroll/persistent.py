@@ -43,6 +43,8 @@ SHARED = 227 * 1024
 """Bytes of shared memory that a block may have there."""
 WARPS = 8
 """Warps in a block: 255 registers a thread, so that most of the slice can be in registers."""
+CLUSTERS = (1, 1)
+"""Blocks in a cluster, of the forward kernel and of the backward."""
 RING = 12
 """Chunks of the source that a warp has on their way at most."""
 LIMIT = 2_000_000_000
@@ -64,6 +66,7 @@ class Plan(NamedTuple):
     batch_tiles: int
     in_registers: int
     ring: int
+    cluster: int
     shared_bytes: int
 
 
@@ -105,6 +108,7 @@ def plan(
     depth: int,
     itemsize: int,
     state: int,
+    cluster: int = 1,
     blocks: int = BLOCKS,
     warps: int | None = None,
     shared: int = SHARED,
@@ -118,6 +122,7 @@ def plan(
       depth: K, over which the product sums.
       itemsize: bytes of an element of the weight.
       state: numbers that a thread keeps for each unit and sequence of its own.
+      cluster: blocks that share out K among them, each for the units of all.
       blocks: that are resident at once.
       warps: of a block; None: WARPS.
       shared: bytes of shared memory of a block.
@@ -127,14 +132,14 @@ def plan(
     """
     warps = warps or WARPS
     least = -(-hidden // blocks)
-    tiles = -(-(least * columns) // 16)
+    tiles = -(-(least * columns * cluster) // 16)
     batch_tiles = -(-batch // 8)
     chunks = -(-depth * itemsize // 64)
-    of_a_warp = -(-chunks // warps)
+    of_a_warp = -(-chunks // (warps * cluster))
     partial = -(-tiles * 16 * (batch_tiles * 8 + 1) * 4 // 16) * 16
     # As many units as the padding of the last tile has room for; where the slice does not fit, no more than
     # due, and then with fewer registers to spare.
-    full = min(tiles * 16 // columns, hidden)
+    full = min(tiles * 16 // (columns * cluster), hidden)
     for units, pressed in ((full, 0), (least, 0), (least, 24)):
         per_thread = -(-(batch * units) // (warps * 32))
         busy = 72 + 8 * (itemsize == 4) + 4 * (tiles + 1) * batch_tiles + per_thread * state - pressed
@@ -142,13 +147,15 @@ def plan(
             continue
         room = min(255, 65536 // (warps * 32)) - busy
         in_registers = max(0, min(of_a_warp, room // (8 * tiles)))
-        upper = max(0, units * columns - (tiles - 1) * 16 - 8)
+        upper = max(0, units * columns * cluster - (tiles - 1) * 16 - 8)
         rest = (of_a_warp - in_registers) * warps * 2 * ((tiles - 1) * 512 + 256 + upper * 32)
         left = (shared - 16 - rest) // warps  # for each warp's ring, whose place its partial sums take later
         ring = min(of_a_warp, RING, left // (batch_tiles * 512))
         if ring >= min(2, of_a_warp) and partial <= left:
             total = 16 + rest + warps * max(partial, ring * batch_tiles * 512)
-            return Plan(units, -(-hidden // units), warps, tiles, batch_tiles, in_registers, ring, total)
+            count = -(-hidden // (units * cluster)) * cluster
+            if count <= blocks:
+                return Plan(units, count, warps, tiles, batch_tiles, in_registers, ring, cluster, total)
     raise Refused(
         f"it cannot hold the recurrent weight on the chip: H = {hidden} at B = {batch}, {itemsize} bytes a "
         f"number, is too much for the registers and shared memory of {blocks} blocks"
@@ -192,6 +199,7 @@ def source(
         NB8=cut.batch_tiles,
         KR=cut.in_registers,
         RING=cut.ring,
+        CLUSTER=cut.cluster,
     )
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
     element = next(C_TYPES[np.dtype(a.dtype).name] for a in inputs if a.name == "w")
@@ -221,7 +229,12 @@ typedef unsigned short u16;
 typedef unsigned char u8;
 #define LIMIT @LIMIT@LL
 #define DEVICE static __device__ __forceinline__
-#define KERNEL extern "C" __global__ void __launch_bounds__(NW * 32, 1)
+#if CLUSTER > 1
+#define IN_CLUSTERS __cluster_dims__(CLUSTER, 1, 1)
+#else
+#define IN_CLUSTERS
+#endif
+#define KERNEL extern "C" __global__ void __launch_bounds__(NW * 32, 1) IN_CLUSTERS
 #define SHARED_MEMORY(name) extern __shared__ __align__(16) char name[]
 #define INF_F __int_as_float(0x7f800000)
 #define NAN_F __int_as_float(0x7fc00000)
@@ -235,6 +248,25 @@ DEVICE u16 narrow(float x) {
 }
 DEVICE void synchronize() { __syncthreads(); }
 DEVICE void synchronize_warp() { __syncwarp(); }
+DEVICE void synchronize_cluster() {
+#if CLUSTER > 1
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+  __syncthreads();
+#endif
+}
+DEVICE float read_of(int block_of_cluster, const float *p) {
+#if CLUSTER > 1
+  u32 there;
+  float x;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there)
+               : "r"((u32)__cvta_generic_to_shared(p)), "r"(block_of_cluster));
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(there) : "memory");
+  return x;
+#else
+  return *p;
+#endif
+}
 DEVICE int thread_index() { return threadIdx.x; }
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE long long clock_now() { return clock64(); }
