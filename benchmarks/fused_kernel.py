@@ -117,42 +117,38 @@ def measure(case: Case, *, cpu: bool) -> dict[str, Any]:
     return result
 
 
-VARIANTS: tuple[dict[str, int], ...] = ({}, {"RING": 3}, {"WARPS": 4}, {"WARPS": 16})
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"CLUSTERS": (1, 2)},
+    {"CLUSTERS": (1, 4)},
+    {"CLUSTERS": (2, 2)},
+    {"RING": 3},
+    {"WARPS": 4},
+)
 """Constants of `persistent` at other values, for `--kernels`."""
 
 
 def kernels(flags: Any) -> None:
-    """Microseconds a step and a launch of each kernel by itself: from T = 35 and T = 140."""
+    """Microseconds a step and a launch of each kernel by itself, from T = 35 and T = 140.
+
+    `off` is how far (L2, relative) its h or gradient of the first h is from that without the variant.
+    """
     sys.path.insert(0, str(ROOT))
     import jax
-    import jax.numpy as jnp
 
-    from lstm_jax import cells
-    from lstm_jax.unroll import fused, fused_kernels, persistent
+    from lstm_jax.unroll import persistent
 
-    begun = time.monotonic()
+    begun, reference = time.monotonic(), dict[tuple[int, str], Any]()
     for variant in VARIANTS:
-        for hidden in (1500, 650, 1150, 200):
+        for hidden in (1500, 1150, 650, *((200,) if not variant else ())):
             if time.monotonic() - begun > flags.seconds:
                 return
             row: dict[str, Any] = dict(hidden=hidden, variant=variant, device=jax.devices()[0].device_kind)
             defaults = {name: getattr(persistent, name) for name in variant}
+            for name, value in variant.items():
+                setattr(persistent, name, value)
             try:
-                for name, value in variant.items():
-                    setattr(persistent, name, value)
-                found: dict[str, list[float]] = {}
-                for steps in (35, 140):
-                    for what, kernel in _both_kernels(cells, fused, fused_kernels, hidden, steps).items():
-                        keys = jax.random.split(jax.random.key(0), len(kernel.inputs))
-                        arrays = [
-                            jnp.asarray(0.1 * jax.random.normal(k, a.shape), a.dtype)
-                            for k, a in zip(keys, kernel.inputs, strict=True)
-                        ]
-                        run = jax.jit(lambda *arrays, kernel=kernel: persistent.launch(kernel, arrays))
-                        found.setdefault(what, []).append(timed(run, arrays, 1))
-                for what, (few, many) in found.items():
-                    step = (many - few) / (140 - 35)
-                    row[what] = dict(us_a_step=step, us_a_launch=few - 35 * step)
+                row |= _kernel_times(hidden, reference)
             except Exception as error:
                 row["failed"] = f"{type(error).__name__}: {str(error)[:300]}"
             for name, value in defaults.items():
@@ -162,10 +158,45 @@ def kernels(flags: Any) -> None:
             print(json.dumps(row), flush=True)
 
 
-def _both_kernels(cells: Any, fused: Any, fused_kernels: Any, hidden: int, steps: int) -> dict[str, Any]:
+def _kernel_times(hidden: int, reference: dict[tuple[int, str], Any]) -> dict[str, Any]:
+    """Both kernels of one size; `reference` takes the first results, and gives them to later calls."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from lstm_jax.unroll import persistent
+
+    found: dict[str, list[float]] = {}
+    off = {}
+    for steps in (35, 140):
+        for what, kernel in _both_kernels(hidden, steps).items():
+            keys = jax.random.split(jax.random.key(0), len(kernel.inputs))
+            scales = [0.5 / hidden**0.5 if a.name == "w" else 0.1 for a in kernel.inputs]  # not chaotic
+            arrays = [
+                jnp.asarray(scale * jax.random.normal(k, a.shape), a.dtype)
+                for k, a, scale in zip(keys, kernel.inputs, scales, strict=True)
+            ]
+            run = jax.jit(lambda *arrays, kernel=kernel: persistent.launch(kernel, arrays))
+            found.setdefault(what, []).append(timed(run, arrays, 1))
+            wanted = {"forward": "after1", "backward": "d_carry1"}[what]
+            index = [output.name for output in kernel.outputs].index(wanted)
+            got = np.asarray(run(*arrays)[index], np.float64)
+            due = reference.setdefault((hidden, f"{what}{steps}"), got)
+            off[what] = float(np.linalg.norm(got - due) / np.linalg.norm(due))
+    times = {}
+    for what, (few, many) in found.items():
+        step = (many - few) / (140 - 35)
+        times[what] = dict(us_a_step=step, us_a_launch=few - 35 * step, off=off[what])
+    return times
+
+
+def _both_kernels(hidden: int, steps: int) -> dict[str, Any]:
     """The LSTM's two kernels in bfloat16 at B = 20, as a training step has them."""
     import jax
     import jax.numpy as jnp
+
+    from lstm_jax import cells
+    from lstm_jax.unroll import fused, fused_kernels
 
     cell = cells.lstm(hidden, dtype=jnp.bfloat16)
     made: dict[str, Any] = {}

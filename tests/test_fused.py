@@ -35,6 +35,8 @@ def gpu(monkeypatch):
     monkeypatch.setattr(persistent, "plan", functools.partial(persistent.plan, blocks=3, warps=2))
     monkeypatch.setattr(persistent, "compiler", lambda: "a compiler")
     monkeypatch.setattr(unroll, "platform_name", lambda: "gpu")
+    with jax.default_matmul_precision("highest"):
+        yield
 
 
 def assert_equal_loop(cell, given, **options):
@@ -83,6 +85,20 @@ def test_bfloat16_is_near_float32():
     for a, d in zip(jax.tree.leaves(fast), jax.tree.leaves(exact), strict=True):
         a, d = np.asarray(a, np.float64), np.asarray(d, np.float64)
         assert np.linalg.norm(a - d) < 0.02 * np.linalg.norm(d)  # bfloat16 keeps 4e-3 a rounding
+
+
+@emulated
+def test_tf32_where_the_precision_allows_it():
+    given = properties.setting(cells.lstm(H))
+    exact, again, coarse = (run_with(precision, given) for precision in ("highest", "float32", "default"))
+    assert properties.difference(again, exact) is None
+    assert properties.difference(coarse, exact) is not None
+    assert properties.difference(coarse, exact, rtol=1e-3, atol=1e-3) is None  # tf32 keeps 5e-4 a number
+
+
+def run_with(precision, given):
+    with jax.default_matmul_precision(precision):
+        return unroll.unroll(cells.lstm(H), *given, backend="fused").ys
 
 
 @emulated

@@ -52,7 +52,7 @@
       _Pragma("unroll") for (int n = 0; n < NC; n++) direct[i][n] = dc[n];
       for (int n = 0; n < NWT; n++) d_wt[i][n] += dw[n];
       _Pragma("unroll") for (int n = 0; n < R; n++)
-        put(source, ((long)(s & 1) * B + b) * KP + (long)n * H + unit, dr[n]);
+        put(source, ((long)(s & 1) * B + b) * KP + (long)n * H + unit, rounded(dr[n]));
     END_EACH
     publish(flags, block, tid, s + 1);
     FOR_EACH_UNIT // what nobody waits for

@@ -2,7 +2,7 @@
   FOR_EACH_UNIT
     @BEGIN@
     @RESET_FIRST@
-    put(source, (long)b * KP + unit, state[i][SOURCE]);
+    put(source, (long)b * KP + unit, rounded(state[i][SOURCE]));
   END_EACH
   publish(flags, block, tid, 1);
   for (int t = 0; t < T; t++) {
@@ -27,7 +27,7 @@
       _Pragma("unroll") for (int n = 0; n < NC; n++) state[i][n] = after[i][n];
       if (t + 1 < T) {
         @RESET_NEXT@
-        put(source, ((long)((t + 1) & 1) * B + b) * KP + unit, state[i][SOURCE]);
+        put(source, ((long)((t + 1) & 1) * B + b) * KP + unit, rounded(state[i][SOURCE]));
       }
     END_EACH
     if (t + 1 < T) publish(flags, block, tid, t + 2);

@@ -26,6 +26,7 @@ class Shapes(NamedTuple):
       carry: dtype of each leaf.
       zs: (shape [B, ...], dtype, whether it has a gradient) of each leaf, those with a gradient first.
       weights: numbers of a unit that `update` reads of the params.
+      exact: whether float32 is multiplied in three passes, not in one as tf32.
       resets: whether there are resets.
     """
 
@@ -38,6 +39,7 @@ class Shapes(NamedTuple):
     carry: tuple[Any, ...]
     zs: tuple[tuple[tuple[int, ...], Any, bool], ...]
     weights: int
+    exact: bool
     resets: bool
 
     def count(self, shape: tuple[int, ...]) -> int:
@@ -101,6 +103,7 @@ def _constants(shapes: Shapes, programs: Programs, *, backward: bool) -> dict[st
         NZ=max(1, sum(shapes.count(shape) for shape, _, _ in shapes.zs)),
         NO=max(1, programs.own),
         SOURCE=shapes.source,
+        PASSES=3 if shapes.exact else 1,
     )
 
 

@@ -38,6 +38,11 @@ DEVICE float get(const int *p, long i) { return (float)p[i]; }
 DEVICE void put(float *p, long i, float x) { p[i] = x; }
 DEVICE void put(u16 *p, long i, float x) { p[i] = narrow(x); }
 
+// As the tensor cores take a number: in one pass they cut float32 to tf32, so that it is rounded before.
+DEVICE float rounded(float x) {
+  return HALF || PASSES > 1 ? x : number((bits(x) + 0x1000u) & 0xffffe000u);
+}
+
 // The word of W that holds row m, from k on; zero outside.
 DEVICE u32 weight_word(const ELEMENT *w, int first, int m, int k) {
   int unit = first + m / OWN * U + m % U; // first: of the cluster
@@ -52,7 +57,7 @@ DEVICE u32 weight_word(const ELEMENT *w, int first, int m, int k) {
   u32 high = live && k + 1 < K ? w[row + (k + 1) * step] : 0;
   return low | high << 16;
 #else
-  return live && k < K ? bits(w[row + k * step]) : 0;
+  return live && k < K ? bits(rounded(w[row + k * step])) : 0;
 #endif
 }
 
@@ -68,7 +73,7 @@ DEVICE Quad weight_quad(const ELEMENT *w, int first, int chunk, int m, int s, in
 }
 
 DEVICE void multiply_tile(float *acc, const Quad &a, u32 b0, u32 b1) {
-#if HALF
+#if HALF || PASSES == 1
   mma(acc, a.w, b0, b1);
 #else
   // Float32 as two tf32 each: what the rounding of one product loses, two more bring back.

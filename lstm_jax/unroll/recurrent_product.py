@@ -21,10 +21,12 @@ class Product(NamedTuple):
     Attributes:
       source: the index of the carry's leaf [B, H] that is multiplied.
       weight: [H, R, H], for the R numbers that a unit has in the leaves of r.
+      exact: whether float32 is to be multiplied as such, not as tf32, which JAX's default precision allows.
     """
 
     source: int
     weight: Array
+    exact: bool
 
 
 class _Leaf(NamedTuple):
@@ -38,6 +40,7 @@ class _Columns(NamedTuple):
 
     source: int
     weight: Array
+    exact: bool
     columns: np.ndarray
 
 
@@ -72,7 +75,7 @@ def recurrent_product(cell: Cell, params: Params, carry: Carry) -> Product:
     index = np.concatenate([out.columns.reshape(-1, hidden) for out in outs])
     if index.size != weight.shape[1] or np.any(index.ravel() != np.arange(index.size)):
         weight = jnp.take(weight, index.ravel(), axis=1)
-    return Product(source, weight.reshape(hidden, -1, hidden))
+    return Product(source, weight.reshape(hidden, -1, hidden), outs[0].exact)
 
 
 def _evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
@@ -104,7 +107,8 @@ def _step(eqn: Any, values: list[Any]) -> list[Any]:
         and eqn.params["dimension_numbers"] == (((1,), (0,)), ((), ()))
         and values[1].ndim == 2
     ):
-        return [_Columns(first.place, values[1], np.arange(values[1].shape[1])[None])]
+        exact = any(name in str(eqn.params["precision"]).upper() for name in ("HIGHEST", "X3", "F32_F32_F32"))
+        return [_Columns(first.place, values[1], exact, np.arange(values[1].shape[1])[None])]
     if name == "convert_element_type" and (
         isinstance(first, _Columns) or eqn.invars[0].aval.dtype == eqn.params["new_dtype"]
     ):
