@@ -65,7 +65,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "temporal_order": {"group": "hold"},
     "selective_copying": {"group": "hold", "share": 0.75, "options": {"items": 5}},
     "a_n_b_n": {"group": "count", "share": 0.45},
-    "associative_recall": {"group": "bind", "share": 0.25, "options": {"letters": 40}},
+    "associative_recall": {"group": "bind", "share": 0.2, "options": {"letters": 100}},
     "mqar": {"group": "bind", "options": {"pairs": 3, "vocab": 16}},
     "even_pairs": {"group": "track state"},
     "parity": {"group": "track state"},
