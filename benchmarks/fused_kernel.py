@@ -96,7 +96,7 @@ def measure(case: Case, *, cpu: bool) -> dict[str, Any]:
     result: dict[str, Any] = dict(case._asdict(), device=jax.devices()[0].device_kind, jax=jax.__version__)
     with jax.default_matmul_precision("highest"):
         exact = of("scan")(params, xs, carry)
-    got = jax.block_until_ready(of(kernel)(params, xs, carry))
+        got = jax.block_until_ready(of(kernel)(params, xs, carry))
     result["errors"] = compared(got, exact)
     result["worst"] = max(result["errors"].values(), key=lambda e: np.inf if np.isnan(e) else e)
     result["ok"] = bool(result["worst"] < SMALL_ENOUGH[case.dtype])

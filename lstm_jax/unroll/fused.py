@@ -64,6 +64,8 @@ def supports(
 
 def unconfirmed() -> str | None:
     """Returns why "auto" does not take the kernels on the GPU at hand, None where they are confirmed."""
+    if jax.device_count() > 1:
+        return "XLA cannot cut its kernels over several devices"
     capability = str(getattr(jax.devices()[0], "compute_capability", "none"))
     if capability in CONFIRMED:
         return None
