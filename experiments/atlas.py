@@ -103,7 +103,8 @@ def _train(plan: Any, out: Path, minutes: float, compilers: int) -> None:
             compiled = time.monotonic()
             done = group.run()
             records.append(out, done)
-            slowest = max(slowest, time.monotonic() - begun)
+            # What is compiled ahead is waited for at first alone.
+            slowest = max(slowest, time.monotonic() - (compiled if compilers else begun))
             solved = sum(record["solved"] for record in done)
             print(
                 f"{time.monotonic() - began:6.0f} s  {row.label:16} {' '.join(c.label for c in some)}: "
