@@ -75,7 +75,7 @@ def _language_model() -> ConfigDict:
                 )
             ),
             dtype="float32",  # float32 | bfloat16 compute; parameters, cell state, loss stay float32
-            backend="auto",  # auto | scan | loop | fused (NVIDIA) | cudnn | associative (min_lstm, min_gru)
+            backend="auto",  # auto | scan | loop | fused (NVIDIA) | cudnn | associative | newton
             episodes=3,  # dynamic_memory: passes over the story's sentences (Kumar 2016)
             episode_gates="softmax",  # dynamic_memory: softmax (Xiong 2016) | sigmoid (Kumar 2016)
             directions=1,  # classifier: 1, or 2: each layer reads the sequence backwards too

@@ -24,6 +24,7 @@ REFUSED = {
     "projected_lstm": "'dot_general' beside it",
     "min_lstm": "needs a recurrent product",
     "min_gru": "needs a recurrent product",
+    **dict.fromkeys(("para_lstm", "para_gru", "indrnn"), "serves a recurrent product alone"),
 }
 emulated = pytest.mark.skipif(emulated_gpu.COMPILER is None, reason="no C++ compiler")
 

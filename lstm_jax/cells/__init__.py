@@ -15,6 +15,7 @@ from lstm_jax.cells.elman import ElmanCarry, elman
 from lstm_jax.cells.fast_weights import fast_weights
 from lstm_jax.cells.greff import greff, peephole
 from lstm_jax.cells.gru import GRUCarry, gru
+from lstm_jax.cells.indrnn import indrnn
 from lstm_jax.cells.irnn import irnn
 from lstm_jax.cells.janet import janet
 from lstm_jax.cells.layer_norm_lstm import layer_norm_lstm
@@ -24,6 +25,8 @@ from lstm_jax.cells.minimal import min_gru, min_lstm
 from lstm_jax.cells.mogrifier import mogrifier
 from lstm_jax.cells.multi_timescale import multi_timescale
 from lstm_jax.cells.on_lstm import on_lstm
+from lstm_jax.cells.para_gru import para_gru
+from lstm_jax.cells.para_lstm import para_lstm
 from lstm_jax.cells.plastic import plastic
 from lstm_jax.cells.plastic_lstm import plastic_lstm
 from lstm_jax.cells.projected_lstm import projected_lstm
@@ -54,6 +57,7 @@ __all__ = [
     "fast_weights",
     "greff",
     "gru",
+    "indrnn",
     "irnn",
     "janet",
     "layer_norm_lstm",
@@ -65,6 +69,8 @@ __all__ = [
     "mogrifier",
     "multi_timescale",
     "on_lstm",
+    "para_gru",
+    "para_lstm",
     "peephole",
     "plastic",
     "plastic_lstm",
@@ -98,6 +104,9 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "scrn": scrn,
     "min_lstm": min_lstm,
     "min_gru": min_gru,
+    "para_lstm": para_lstm,
+    "para_gru": para_gru,
+    "indrnn": indrnn,
     "slstm": slstm,
     "mogrifier": mogrifier,
     "fast_weights": fast_weights,
@@ -112,7 +121,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
 
 NO_FORGET_BIAS = {
     *("gru", "elman", "lstm_1997", "irnn", "multi_timescale", "min_gru", "scrn", "fast_weights", "plastic"),
-    *("stack_rnn", "tape_rnn"),
+    *("stack_rnn", "tape_rnn", "para_gru", "indrnn"),
 }
 """The cells for which the config's `forget_bias` fields mean nothing and are dropped."""
 

@@ -27,11 +27,16 @@ def wide(dtype: Any) -> Any:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def product(x: Array, w: Array) -> Array:
-    """Returns x [..., D] @ w [D, G, H] -> [..., G, H], one matmul accumulated in float32.
+def product(x: Array, w: Array, heads: int = 1) -> Array:
+    """Returns x [..., D] @ w [D / heads, G, H] -> [..., G, H], one matmul accumulated in float32.
 
-    Float64 stays float64. The reshapes move no data: the gate axis lies between D and H for this reason.
+    Float64 stays float64. The reshapes move no data: the gate axis lies between D and H for this reason. With
+    heads, the k-th H / heads units see the k-th D / heads inputs only.
     """
+    if heads > 1:
+        parts = x.reshape(*x.shape[:-1], heads, -1), w.reshape(*w.shape[:2], heads, -1)
+        out = jnp.einsum("...kd,dgkh->...gkh", *parts, preferred_element_type=wide(x.dtype))
+        return out.reshape(*x.shape[:-1], *w.shape[1:])
     out = jnp.dot(x, w.reshape(w.shape[0], -1), preferred_element_type=wide(x.dtype))
     return out.reshape(*x.shape[:-1], *w.shape[1:])
 
@@ -58,6 +63,7 @@ def gated(
     extra: Callable[[Key, Initializer], Params] | None = None,
     source: int | None = None,
     on_input: Callable[[Params, Array], Array] | None = None,
+    heads: int = 1,
 ) -> Cell:
     """A cell of G gates over z = x w_x + b and r = h w_h; `update` combines them.
 
@@ -75,22 +81,28 @@ def gated(
       source: rows of w_h, where the gates see something else than h and the cell brings its own `recur`;
         0: none, the gates see x only. None: H.
       on_input: (params, x w_x [T, B, G, H]) -> [T, B, G, H], e.g. a layer norm, before b is added.
+      heads: parts of x and of the units that the input projection joins one to one: w_x is [D / heads, G, H].
 
     Raises:
-      UserError: hidden is not a positive whole number, or init is unknown.
+      UserError: hidden is not a positive whole number, heads does not divide H (or, in `init`, D), or init is
+        unknown.
     """
     units(hidden, f"{name}: hidden")
+    if not isinstance(heads, int) or heads < 1 or hidden % heads:
+        raise UserError(f"{name}: heads must be a whole number that divides hidden = {hidden}, not {heads!r}")
     draws = initializer(init)
     dtype = jnp.dtype(dtype)
     source = hidden if source is None else source
     consumed = {"w_x", "b", "b_fixed"}  # prepare uses them up: what update does not see needs no gradient
 
     def init_params(key: Key, input_dim: int) -> Params:
+        if input_dim % heads:
+            raise UserError(f"{name}: heads = {heads} does not divide its input's width D = {input_dim}")
         own = extra(stream(key, "extra"), draws) if extra else {}
         w_h = {"w_h": draws.w_h(stream(key, "w_h"), (source, gates, hidden))} if source else {}
         b = draws.b(stream(key, "b"), (gates, hidden))
         return {
-            "w_x": draws.w_x(stream(key, "w_x"), (input_dim, gates, hidden)),
+            "w_x": draws.w_x(stream(key, "w_x"), (input_dim // heads, gates, hidden)),
             **w_h,
             **bias.init(stream(key, "forget_bias"), b),
             **own,
@@ -101,7 +113,7 @@ def gated(
         return carry_type(**{f: jnp.zeros((batch, hidden), kept) for f, kept in dtypes.items()})
 
     def prepare(params: Params, xs: Array, key: Key | None) -> tuple[Params, Array]:
-        zs = product(xs.astype(dtype), params["w_x"].astype(dtype))
+        zs = product(xs.astype(dtype), params["w_x"].astype(dtype), heads)
         zs = (on_input(params, zs) if on_input else zs) + bias.read(params)
         kept = {leaf: value for leaf, value in params.items() if leaf not in consumed}
         return {leaf: v.astype(dtype) if leaf.startswith("w_h") else v for leaf, v in kept.items()}, zs

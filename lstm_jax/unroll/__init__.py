@@ -11,7 +11,7 @@ from lstm_jax.cells.base import Carry, Cell
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.notation import Array, Key, Params
 from lstm_jax.support.registry import check_name, lookup
-from lstm_jax.unroll import associative, cudnn, fused, loop, scan
+from lstm_jax.unroll import associative, cudnn, fused, loop, newton, scan
 from lstm_jax.unroll.base import Backend, Unrolled
 
 __all__ = ["BACKENDS", "Backend", "Unrolled", "choose", "platform_name", "unroll"]
@@ -22,6 +22,7 @@ BACKENDS: dict[str, Backend] = {
     "cudnn": Backend(cudnn.run, cudnn.supports),
     "fused": Backend(fused.run, fused.supports),
     "associative": Backend(associative.run, associative.supports),
+    "newton": Backend(newton.run, newton.supports),
 }
 """What can run a cell over time, by name."""
 
@@ -67,6 +68,7 @@ def choose(
     wanted["platform"] = platform_name() if platform is None else platform
     if backend == "auto":
         # Never cudnn: slower than the scan on the GPU where both were measured (experiments/RESULTS.md).
+        # Never newton: behind the scan on a CPU (docs/parallel_in_time.md), and not measured on a GPU.
         reason = BACKENDS["fused"].supports(cell, **wanted) or fused.unconfirmed()
         if reason is None:
             return "fused", "auto: fused serves this cell, confirmed on this kind of GPU"

@@ -10,7 +10,7 @@ from lstm_jax.support.notation import Array, Key, Params, Tree
 from lstm_jax.unroll.backward import scan_with_backward
 from lstm_jax.unroll.base import Unrolled, where
 
-__all__ = ["freezing", "run", "supports"]
+__all__ = ["freezing", "in_chunks", "run", "supports"]
 
 
 def supports(cell: Cell, **wanted: Any) -> str | None:
@@ -49,7 +49,7 @@ def run(
         return one_window(cell, params, start, carry, zs, resets, unroll=unroll)
 
     if 0 < chunk < steps:
-        carry, (ys, trace) = _in_chunks(window, carry, (zs, resets), steps, chunk)
+        carry, (ys, trace) = in_chunks(window, carry, (zs, resets), steps, chunk)
     else:
         carry, (ys, trace) = window(carry, (zs, resets))
     return Unrolled(carry, cell.finish(params, ys), trace)
@@ -85,20 +85,25 @@ def _plain_scan(
     return jax.lax.scan(step, carry, (zs, resets), unroll=unroll)
 
 
-def _in_chunks(window: Any, carry: Carry, inputs: Tree, steps: int, chunk: int) -> tuple[Carry, Tree]:
+def in_chunks(
+    window: Any, carry: Carry, inputs: Tree, steps: int, chunk: int, policy: Any = None
+) -> tuple[Carry, Tree]:
     """`window` over chunks of time, each recomputed in the backward from the carry at its start.
 
-    Kept for the backward: one carry a chunk and the inputs zs, instead of the carry and r of every step.
-    The last chunk takes what does not divide.
+    Kept for the backward: one carry a chunk and the inputs zs, instead of the carry and r of every step, and
+    what `policy` (of jax.checkpoint_policies) names. The last chunk takes what does not divide.
     """
+    recomputed = jax.checkpoint(window, prevent_cse=False, policy=policy)
     whole = steps - steps % chunk
 
     def head(leaf: Array) -> Array:
         return leaf[:whole].reshape(whole // chunk, chunk, *leaf.shape[1:])
 
-    carry, outs = jax.lax.scan(jax.checkpoint(window, prevent_cse=False), carry, jax.tree.map(head, inputs))
+    carry, outs = jax.lax.scan(recomputed, carry, jax.tree.map(head, inputs))
     outs = jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), outs)
     if whole < steps:
-        carry, rest = jax.checkpoint(window)(carry, jax.tree.map(lambda leaf: leaf[whole:], inputs))
+        carry, rest = jax.checkpoint(window, policy=policy)(
+            carry, jax.tree.map(lambda leaf: leaf[whole:], inputs)
+        )
         outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, rest)
     return carry, outs

@@ -496,7 +496,7 @@ def loop_states(jaxpr, stacked=False):
 @pytest.mark.parametrize("name", cells.CELLS)
 def test_the_recurrent_weights_gradient_is_no_loop_state(name):
     cell = make(name)
-    params, xs, carry = setup(cell)
+    params, xs, carry = setup(cell, batch=2)  # a state [B, H] is not of the shape of a w_h [3, H]
     if not cell.linear:
         pytest.skip("the cell is differentiated by autodiff")
 
