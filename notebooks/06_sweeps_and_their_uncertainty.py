@@ -88,8 +88,8 @@ by_bias = {
     for bias in sorted({row["labels"]["forget_bias"] for row in rows})
 }
 figure, axes = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
-for (bias, values), marker in zip(by_bias.items(), "os", strict=True):
-    axes.plot(list(values), list(values.values()), marker, label=f"forget bias {bias}")
+for (bias, values), marker, shift in zip(by_bias.items(), "os", (-0.1, 0.1), strict=True):
+    axes.plot([seed + shift for seed in values], list(values.values()), marker, label=f"forget bias {bias}")
 axes.axhline(1 / 8, color="grey", linestyle="--", linewidth=0.9, label="chance")
 axes.set(xlabel="seed", ylabel="accuracy on test (share right)", xticks=list(values), ylim=(0, 1.05))
 _ = figure.legend(fontsize=8, loc="outside right center")
