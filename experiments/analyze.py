@@ -7,8 +7,8 @@ from typing import Any
 from lstm_jax import cli
 
 USAGE = """
-Looks into a run with its best checkpoint and writes DIR/analysis/NAME.png and NAME.json for each instrument.
-Any task's run will do; --what=all takes the instruments that fit, and says which do not and why.
+Analyzes a run with its best checkpoint and writes DIR/analysis/NAME.png and NAME.json for each instrument.
+Any task's run will do; --what=all runs the instruments that fit, and reports which do not and why.
 
   python experiments/analyze.py --run=runs/small
   python experiments/analyze.py --run=runs/small --what=gates --text="the company said it will sell"

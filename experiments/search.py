@@ -12,16 +12,16 @@ from lstm_jax.support.errors import UserError
 
 USAGE = """
 Searches the space that a config file's sweep() gives in its part "random" (and "grid"; see
-lstm_jax/sweep/define.py) with optuna: a sampler proposes settings, each trial is an honest run in
+lstm_jax/sweep/define.py) with optuna: a sampler proposes settings, each trial is a full run in
 DIR/members/, judged by its metric on valid, and a pruner ends those that are going badly. At the end: a
 table, DIR/search.json and DIR/figures.
 
   python experiments/search.py --config=configs/searches/delayed_recall.py --trials=30
   ... --grid model.cell.name=lstm,gru --sampler=random --pruner=hyperband --config.train.epochs=5
 
-Started again in the same --workdir, a search goes on until it has --trials; a run that was in training goes
-on from its checkpoint. Several processes or machines may search together: the same command on each, with one
---storage and --study for all (a journal file on a file system that they share, or a database's URL).
+Started again in the same --workdir, a search resumes until it has --trials; a run that was in training
+resumes from its checkpoint. Several processes or machines may search together: the same command on each,
+with one --storage and --study for all (a journal file on a shared file system, or a database's URL).
 """
 
 
@@ -42,9 +42,7 @@ def define_flags() -> None:
     cli.define("string", "metric", "", "Metric on valid that is sought. Default: the sweep's.")
     cli.define("string", "keep", "best", "Checkpoints of a trial that stay: best, all or none.")
     cli.with_figures()
-    cli.define(
-        "bool", "take_over", False, "Go on with what other machines left running: they must be at rest."
-    )
+    cli.define("bool", "take_over", False, "Resume what other machines left running; they must have stopped.")
 
 
 def main(arguments: list[str]) -> None:

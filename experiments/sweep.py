@@ -14,7 +14,7 @@ from lstm_jax import cli
 from lstm_jax.support.errors import UserError
 
 USAGE = """
-Trains the members of a sweep, each an honest run in DIR/members/NAME, and compares them over seeds: a table,
+Trains the members of a sweep, each a full run in DIR/members/NAME, and compares them over seeds: a table,
 DIR/summary.csv and DIR/figures. A config file defines its sweep by a function sweep(), see
 lstm_jax/sweep/define.py; --grid and --seeds add to it, or make a sweep of any config.
 
@@ -24,7 +24,7 @@ lstm_jax/sweep/define.py; --grid and --seeds add to it, or make a sweep of any c
   ... --mode=processes --jobs=4 --config.train.epochs=5 --workdir=DIR
   ... --mode=ray --address=10.0.0.1:6379 --task_gpus=0.25 --workdir=/shared/DIR    # on a Ray cluster
 
-Started again in the same --workdir, a sweep goes on where it stopped; what is finished stays as it is.
+Started again in the same --workdir, a sweep resumes; what is finished stays as it is.
 Ctrl-C and SIGTERM save first. The exit status is 1 where a member failed; its failure.json says why.
 """
 

@@ -78,7 +78,7 @@ def hold(cell: Cell, field: str, mask: Array, value: Array) -> Cell:
         if field != "h" and "c" in trace and trace["c"] is not getattr(new, "c", None):
             raise UserError(
                 f"the memory of the cell {cell.name!r} is made of several fields of its carry, of which "
-                f"{field!r} by itself means nothing: allowed: h"
+                f"{field!r} alone means nothing: allowed: h"
             )
         held = jnp.where(mask, value.astype(before.dtype), before)
         trace = {**trace, field: held} if field in trace else trace

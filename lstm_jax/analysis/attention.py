@@ -13,7 +13,7 @@ __all__ = ["Story", "stories_figure", "words_figure"]
 
 
 class Story(NamedTuple):
-    """What was read, where the attention was, and what came of it.
+    """What was read, where the attention was, and the answer.
 
     Attributes:
       sentences: S of them, in order.
@@ -31,7 +31,7 @@ class Story(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """What the network said, and what it should have said where that is something else."""
+        """Returns the network's answer, and the right one where it differs."""
         return self.said if self.said == self.answer else f"{self.said} (wrong: {self.answer})"
 
 

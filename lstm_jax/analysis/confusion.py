@@ -20,9 +20,9 @@ class Quality(NamedTuple):
 
     Attributes:
       accuracy: share that is right.
-      precision: [O] of what is said to be a class, the share that is.
-      recall: [O] of what is a class, the share that is said to be.
-      f1: [O] their harmonic mean, 2 hits / (true + said).
+      precision: [O] the share of the predictions of a class that are right.
+      recall: [O] the share of a class that is predicted as such.
+      f1: [O] their harmonic mean, 2 hits / (true + predicted).
       macro_f1: the plain mean of `f1`.
     """
 
@@ -34,7 +34,7 @@ class Quality(NamedTuple):
 
 
 def confusion(true: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
-    """[O, O] int64, how often class i (row) was said to be class j (column); both [N] from 0 to O - 1.
+    """[O, O] int64, how often class i (row) was predicted as class j (column); both [N] from 0 to O - 1.
 
     Raises:
       UserError: nothing to count, or a class that is none.

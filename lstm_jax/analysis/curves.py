@@ -53,7 +53,7 @@ def learning_curve(
       best: "min" or "max": which validation value is marked as the best; "" marks none.
 
     Returns:
-      A figure of 6.4 x 4.8 inches; without any row of the metric it says so.
+      A figure of 6.4 x 4.8 inches; without any row of the metric it states that.
     """
     rows = sorted(rows, key=lambda row: row["step"])
     unit = "epoch" if any("epoch" in row for row in rows) else "step"

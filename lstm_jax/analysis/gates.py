@@ -21,7 +21,7 @@ __all__ = [
 MOST_TOKENS = 80
 """Tokens that fit along the axis of a page."""
 MOST_UNITS = 64
-"""Units that can still be told apart; of more, every n-th is drawn."""
+"""Units that can still be distinguished; of more, every n-th is drawn."""
 TITLES = {
     "i": "input gate i",
     "f": "forget gate f",

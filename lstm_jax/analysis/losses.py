@@ -154,7 +154,7 @@ def cut_nats(
         def body(step: Array, loop: tuple) -> tuple:
             carry, states = loop
             here = begin[None, :] + step * window + jnp.arange(window)[:, None]
-            # A shorter run goes on beside a longer one, at the end of the text on the last token.
+            # A shorter run continues beside a longer one, at the end of the text on the last token.
             outputs = model.apply(params, inputs.at[here].get(mode="clip"), carry)
             slot = jnp.asarray(slot_of_window)[step]
             return outputs.carry, states.at[slot].set(outputs.hidden[-1])

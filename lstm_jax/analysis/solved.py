@@ -39,7 +39,7 @@ def solved_map(
 ) -> Figure:
     """Returns the share of seeds that solved the task, a map by variant (rows) and length (columns).
 
-    Where there is one column alone, a bar a variant says it instead.
+    Where there is only one column, it is a bar for each variant instead.
 
     Args:
       rows: {"variant": text, "length": number, text or None, "solved": bool}, one a run. A second field of

@@ -66,7 +66,7 @@ def _powers(formatter: Formatter) -> bool:
 class _Page(Figure):
     """A figure whose texts are shown as they stand, whoever wrote them: a dollar begins no formula.
 
-    Signs that the font lacks stand as boxes; they are told in one line instead of a warning each.
+    Characters that the font lacks are drawn as boxes, and reported in one line instead of a warning each.
     """
 
     _told: frozenset[int] = frozenset()

@@ -29,11 +29,11 @@ _ORDER = (
 _MARKERS = "osD^vPX*hp<>"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1)))
 _HALF = 6
-"""Colours after which the dashes change: later ones are less easily told apart."""
+"""Colours after which the dashes change: later ones are less easily distinguished."""
 
 
 class Look(NamedTuple):
-    """How one variant is drawn; colour, marker and dashes each tell it from its neighbours."""
+    """How one variant is drawn; colour, marker and dashes each distinguish it from its neighbours."""
 
     colour: str
     marker: str
@@ -162,7 +162,7 @@ def _draw_band(axes: Axes, variant: str, look: Look, found: Sequence[np.ndarray]
     From there on its last value is drawn dotted, so that a variant that ended early is seen.
     """
     steps, median, low, high = found
-    if not len(steps):  # no finite value at all: a name without a line, which says so
+    if not len(steps):  # no finite value at all: a name without a line
         axes.plot([], [], linestyle="none", label=f"{variant}\n(no finite value)")
         return False
     axes.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0, gid=variant)

@@ -70,7 +70,7 @@ class Comparison(NamedTuple):
 
     @property
     def criterion(self) -> bool:
-        """Whether the task says when it is solved."""
+        """Whether the task has a criterion for solved."""
         return any(row.get("solved") is not None for row in self.members)
 
     @property

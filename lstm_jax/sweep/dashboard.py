@@ -55,9 +55,9 @@ def weight(member: Member) -> float:
 
 
 class Dashboard:
-    """Shows members done, solved, failed, the best so far, those in hand and the time left.
+    """Shows members done, solved, failed, the best so far, those in training and the time left.
 
-    Use it as a context manager around the running. The members in hand are looked at through their
+    Use it as a context manager around the running. The members in training are followed through their
     metrics.jsonl, so it is the same whichever process trains them.
 
     Args:
@@ -89,7 +89,7 @@ class Dashboard:
         self._lock = threading.RLock()
         self._active: dict[str, tuple[float, float]] = {}  # name -> when it was taken up, and its share then
         self._took: dict[str, float] = {}  # name -> seconds that the whole member took
-        self._slots = 1  # members in hand at once, at most so far
+        self._slots = 1  # members in training at once, at most so far
         self._ended: dict[str, str] = {}
         self._solved, self._criteria = 0, False
         self._best: tuple[float, str, str] | None = None
@@ -177,11 +177,11 @@ class Dashboard:
         return None
 
     def seconds_left(self) -> float | None:
-        """Until all are done; None while nothing tells.
+        """Returns the seconds until all are done; None while that is unknown.
 
         A member takes as long as those like it took (see `_expected`); one that has outlived that, or has
-        none like it, goes on at its own pace to the end of its epochs. Those not begun go, in their order,
-        to whichever place is free first, of as many as were in hand at once.
+        none like it, continues at its own pace to the end of its epochs. Those not begun go, in their order,
+        to whichever place is free first, of as many as were in training at once.
         """
         now = self._clock()
         paces: dict[str, float] = {}  # name -> seconds for all of its epochs

@@ -14,7 +14,7 @@ Its parts multiply; each is optional:
   list    [{field: value, ...}, ...], or {label: {field: value, ...}} where the label names them in the tables
   random  {field: {"distribution": ..., ...}, "count": n, "seed": 0}, see distributions.py
   seeds   a number n for 1 to n, or a list
-and words on how it is looked at:
+and how it is compared:
   length  the field that is drawn along the axis of lengths (default: task.length where it varies)
   length_label  what that axis is called (default: length (steps))
   metric  what is compared (default: perplexity, accuracy, or else the task's first metric)
@@ -50,7 +50,7 @@ __all__ = ["PARTS", "Member", "Sweep", "command_line", "expand"]
 PARTS = ("list", "zip", "grid", "random", "seeds", "length", "length_label", "metric", "baseline")
 """What a sweep's data may hold. The members come in the order in which the first parts vary slowest."""
 MOST_MEMBERS = 10_000
-"""A sweep of more is taken for a slip of the pen, and refused before any is made."""
+"""A sweep of more is refused before any is made."""
 LONGEST = 120
 """Characters of a member's name; a longer one ends in a hash."""
 _NUMBER = re.compile(r"(?<![\w.])\d+\.?\d*(e[+-]?\d+)?(?![\w.])", re.IGNORECASE)
@@ -64,8 +64,8 @@ class Member(NamedTuple):
     Attributes:
       name: of its directory: "forget_bias=1,length=50,seed=3".
       overrides: dotted field -> value, the seed among them.
-      labels: short field -> what a table says of it, without the seed: members that agree in it differ in
-        their seed alone.
+      labels: short field -> its text in a table, without the seed: members with equal labels differ in their
+        seed alone.
       seed: the run's.
       config: the whole config of the run.
     """
@@ -174,7 +174,7 @@ def command_line(
     """The definition with what was typed put in: the same field's values are replaced, others added.
 
     Args:
-      config: tells the fields' types.
+      config: gives the fields' types.
       definition: of the config file; None where it has none.
       grids: texts like "model.cell.forget_bias=0,1,chrono".
       seeds: "5" for 1 to 5, "3,7" for these, "" for the definition's.
@@ -302,7 +302,7 @@ def _random(part: Mapping[str, Any]) -> list[_Choice]:
 
 
 def _short_names(swept: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted name, with as many parts before it as tell it from the others."""
+    """Returns the last part of each dotted name, with as many parts before it as make it unique."""
     found = {}
     for name in swept:
         parts = name.split(".")

@@ -4,7 +4,7 @@
 - members/NAME/: one full run directory each; run.log: its log; failure.json: why it failed; group.json: the
   members that it trains with
 - compiled/: programs that the members share; may be deleted
-- summary.json, summary.csv, members.csv, figures/, report.html: what came of it
+- summary.json, summary.csv, members.csv, figures/, report.html: the outcome
 """
 
 import datetime
@@ -43,7 +43,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 MAY_CHANGE = r"train\.(keep|tensorboard|track|steps_per_call)|task\.data_dir"
-"""Fields of the base config that may differ when a sweep goes on: they change no figure."""
+"""Fields of the base config that may differ when a sweep is resumed: they change no figure."""
 KEEP = ("best", "all", "none")
 """Which checkpoints of a finished member stay."""
 FORMAT = 1
@@ -92,11 +92,11 @@ class SweepPaths:
         return record
 
     def guard(self, sweep: Sweep, config_file: str = "", keep: str = "all") -> None:
-        """Stores what a new sweep is, or checks that one that goes on is the same; members may be added.
+        """Stores a new sweep, or checks that a resumed one is the same; members may be added.
 
-        What a member is to keep (`drop_checkpoints`) is as it was when it was last in training: of a member
-        that is finished by now the old word stands, of the others `keep` is stored. Checkpoints that a
-        finished member has against that, as when a kill came between its result and their end, go.
+        Which checkpoints a member retains (`drop_checkpoints`) was fixed when it was last in training: a
+        finished member keeps the old value, the others get `keep`. Checkpoints that a finished member has
+        beyond that, as after a kill between its result and their removal, are removed.
 
         Raises:
           UserError: the directory holds another sweep, or a run; the difference is named.
@@ -205,8 +205,8 @@ def _check_same(root: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> N
         differing.append(f"member {gone[0]}{more} is no part of this sweep{fresh}")
     if differing:
         raise UserError(
-            f"{root} holds another sweep: {', '.join(differing)}; give the same sweep to go on (members may "
-            "be added), or choose another --workdir"
+            f"{root} holds another sweep: {', '.join(differing)}; give the same sweep to resume it (members "
+            "may be added), or choose another --workdir"
         )
 
 
@@ -221,22 +221,22 @@ def status(directory: str | os.PathLike[str]) -> str:
 
 
 def still_in_use(directories: Sequence[Path], seconds: float) -> list[Path]:
-    """Those of the runs that another process is writing, once it had so many seconds to end.
+    """Returns the runs that another process is still writing after so many seconds.
 
     A sweep that is killed leaves its workers behind: they see that it is gone, save at the end of the
     compiled call that they are in, and stop.
     """
-    until, said, busy = time.monotonic() + seconds, False, list(directories)
+    until, logged, busy = time.monotonic() + seconds, False, list(directories)
     while busy := [directory for directory in busy if _in_use(directory)]:
         if time.monotonic() >= until:
             break
-        if not said:
+        if not logged:
             _log.info(
-                "%d member(s) are in the hands of another process, as after a kill: waiting up to %g s for "
+                "%d member(s) are being written by another process, as after a kill: waiting up to %g s for "
                 "it to save and stop",
                 len(busy), seconds,
             )  # fmt: skip
-            said = True
+            logged = True
         time.sleep(LOOK)
     return busy
 
@@ -248,7 +248,7 @@ def _in_use(directory: Path) -> bool:
         RunDirectory(directory).close()
     except DirectoryInUse:
         return True
-    except UserError:  # training meets it again, and says so of the member
+    except UserError:  # training meets it again, and reports it of the member
         return False
     return False
 

@@ -92,7 +92,7 @@ def first_measured(job_groups: Sequence[Sequence[Job]]) -> tuple[float, int, str
 
 
 def _ones(job_group: Sequence[Job]) -> list[list[Job]]:
-    """Some members of the unit, from all along it, each by itself."""
+    """Some members of the group, from all along it, one at a time."""
     return [[job] for job in job_group[:: -(-len(job_group) // TRIES)]]
 
 

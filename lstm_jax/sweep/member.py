@@ -1,4 +1,4 @@
-"""Members of a sweep, trained in this process: their words go to their logs, failures to their files."""
+"""Members of a sweep, trained in this process: their output goes to their logs, failures to their files."""
 
 import contextlib
 import functools
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 Report = Callable[[str, str], None]
 """Called with the name of a member and its status when it has ended: "finished" or "failed", or "unfinished"
-where another process has it in hand."""
+where another process is writing it."""
 SAVE_INTERVAL = 30.0
 """Least seconds between the saves of members that train together: each save writes every member."""
 
@@ -72,7 +72,7 @@ def stoppable() -> Iterator[None]:
     """
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum, "the sweep stopped; the same command goes on where it was")
+        raise Interrupted(signum, "the sweep stopped; the same command resumes it")
 
     previous: dict[int, Any] = {}
     try:
@@ -96,7 +96,7 @@ def share_compiles(directory: str | os.PathLike[str]) -> None:
 
 
 def train_member(job: Job, on_evaluation: Callable[[int, Mapping[str, float]], None] | None = None) -> str:
-    """Trains the member, or goes on with it.
+    """Trains the member, or resumes it.
 
     Args:
       job: the member.

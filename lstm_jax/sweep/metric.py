@@ -1,6 +1,6 @@
 """Whether the runs of a sweep will have the metric that they are to be compared by, before any is trained.
 
-`python -m lstm_jax.sweep.metric` tells the figures of a task: configs come in on its standard input, as a
+`python -m lstm_jax.sweep.metric` reports the figures of a task: configs come in on its standard input, as a
 pickle. It is a process of its own, on the CPU, because making a task takes the device, which is the workers'.
 """
 

@@ -4,7 +4,7 @@ Without an address a cluster on this machine is started for the sweep, and goes 
 results come as they do everywhere, through the members' directories: the sweep's --workdir, the data and this
 clone must lie on a file system that all machines share, under the same paths, and each needs the same Python
 packages. A task whose worker or machine is lost is started again by Ray, up to RETRIES times, and the member
-goes on from its newest checkpoint.
+resumes from its newest checkpoint.
 
 Ctrl-C cancels the tasks: those that wait are dropped, and in those at work Ray raises the signal that a
 terminal would, at which a run saves and stops. A second Ctrl-C kills them.
@@ -67,7 +67,7 @@ def _cluster(address: str, cpus: int) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise UserError("--mode=ray needs Ray: pip install -e '.[ray]'") from error
-    logging.getLogger("ray").setLevel(logging.ERROR)  # its words on tokens and dashboards
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its messages on tokens and dashboards
     own: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(
@@ -104,7 +104,7 @@ def _environment(cpus: float, gpus: float) -> dict[str, str]:
 
 
 def _stamp(job: Job) -> tuple[int, int]:
-    """Changes once the member is at work: it says so in its log."""
+    """Changes once the member trains: it then writes to its log."""
     try:
         found = os.stat(Path(job.directory) / "run.log")
     except OSError:
@@ -121,11 +121,11 @@ def train_on_ray(
     cpus: float,
     gpus: float,
 ) -> None:
-    """Trains the units as tasks of a Ray cluster.
+    """Trains the groups as tasks of a Ray cluster.
 
     Args:
       job_groups: each the members of one task.
-      dashboard: hears of what begins and ends.
+      dashboard: is given what begins and ends.
       address: of the cluster's head, as `ray.init` takes it; "": one of our own, on this machine.
       workers: CPUs of a cluster of our own.
       cpus: that a task takes.
@@ -187,7 +187,7 @@ def _follow(ray: Any, tasks: dict[Any, Sequence[Job]], waiting: dict[str, Any], 
             if waiting.pop(name, None):
                 dashboard.started(name)
             if state == STOPPED:
-                raise UserError(f"{name} was stopped on its worker, and has saved: the same command goes on")
+                raise UserError(f"{name} was stopped on its worker, and has saved: the same command resumes")
             dashboard.ended(name, state)
 
 

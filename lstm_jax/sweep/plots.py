@@ -31,7 +31,7 @@ def draw(
 
     solved_map and steps_to_solve where the task has a criterion; curve_by_length where the length varies;
     learning_bands, one for each length; parallel_coordinates and marginals where a field varies. Of more
-    than MOST variants the best are drawn, and the title says so.
+    than MOST variants the best are drawn, as the title reports.
 
     Args:
       directory: of the sweep, finished or not; members without an end are left out.
@@ -100,7 +100,7 @@ def _bands(c: Comparison, drawn: list[dict[str, Any]], variants: list[str], titl
 
 
 def _without(margin: Margin) -> str:
-    """What the means of a margin are without, as its panel says it."""
+    """Returns the note of a panel on what its means leave out."""
     if not (margin.means and margin.left_out):
         return ""
     return f"means without {margin.left_out} of {margin.settings} settings"

@@ -1,6 +1,6 @@
-"""Members in worker processes, each with one of them in hand, or some that are trained together.
+"""Members in worker processes; each trains one at a time, or a group together.
 
-A worker that dies takes with it what it has in hand, and nothing else.
+A worker that dies takes with it what it is training, and nothing else.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class _Worker:
                 raise EOFError from error
 
     def end(self) -> int:
-        """Ends its input, so that it stops when it has nothing in hand; returns its exit status."""
+        """Ends its input, so that it stops when it has nothing to train; returns its exit status."""
         assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -99,7 +99,7 @@ class _Worker:
 
 
 class _WorkerPool:
-    """The workers, each served by a thread that hands it one unit of jobs after the other."""
+    """The workers, each served by a thread that hands it one group of jobs after the other."""
 
     def __init__(
         self, job_groups: Sequence[Sequence[Job]], workers: int, dashboard: Dashboard, log: BinaryIO
@@ -137,7 +137,7 @@ class _WorkerPool:
                     died = worker.end()
                     if self._stopping.is_set():
                         return
-                    if len(left) > 1:  # each by itself: most will not die
+                    if len(left) > 1:  # one at a time: most will not die
                         for job in left.values():
                             self._queue.put([job])
                         continue
@@ -185,9 +185,9 @@ def _cause_of_death(status: int, log: str) -> str:
 
 
 def processes(job_groups: Sequence[Sequence[Job]], workers: int, dashboard: Dashboard) -> None:
-    """Trains the units in `workers` processes, each with its share of the cores (and of the GPUs).
+    """Trains the groups in `workers` processes, each with its share of the cores (and of the GPUs).
 
-    Ctrl-C or SIGTERM lets every worker save what it has in hand; a second one kills them.
+    Ctrl-C or SIGTERM lets every worker save what it is training; a second one kills them.
 
     Raises:
       Interrupted: a signal came.

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What a sweep came to.
+    """The outcome of a sweep.
 
     Attributes:
       finished: names of the members with a result.
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 def in_process(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
-    """One unit after the other in this process."""
+    """Trains one group after the other in this process."""
     for job_group in job_groups:
         for job in job_group:
             dashboard.started(job.name)
@@ -52,7 +52,7 @@ def in_process(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashbo
 
 
 def in_workers(job_groups: Sequence[Sequence[Job]], schedule: "Schedule", dashboard: Dashboard) -> None:
-    """The units in worker processes, or in this one where there is only one worker."""
+    """Trains the groups in worker processes, or in this one where there is only one worker."""
     if schedule.workers == 1:
         in_process(job_groups, schedule, dashboard)
     else:
@@ -101,8 +101,8 @@ class Mode(NamedTuple):
 
     Attributes:
       train: (job_groups, schedule, dashboard) -> when all have ended; Interrupted passes through.
-      most: members of a unit, as many as can share a program and are not asked for otherwise; 1: each is by
-        itself, unless more are asked for where `may_share`.
+      most: members of a group that share a program, where no other number is asked for; 1: one at a time,
+        unless more are asked for where `may_share`.
       workers: the most worker processes for (jobs asked for, cores), before there are fewer units.
     """
 
@@ -202,7 +202,7 @@ def _measured(jobs: Sequence[Job], schedule: Schedule, workers: int) -> tuple[Sc
 
 
 def _windows(job: Job) -> int:
-    """About how many windows a run has; 0 where its config does not tell."""
+    """Returns about how many windows a run has; 0 where that is unknown."""
     return job.config["train"]["epochs"] * job.config["task"].get("epoch_steps", WORTH_MEASURING)
 
 
@@ -229,7 +229,7 @@ def run(
 ) -> Outcome:
     """Trains what is left of a sweep.
 
-    A member that has a result.json is left as it is. One that was begun goes on from its checkpoint. One
+    A member that has a result.json is left as it is. One that was begun resumes from its checkpoint. One
     that failed by its config or its numbers (a UserError: a loss that is not finite) is left alone unless
     `retry`; one that failed otherwise is tried again. One that another process is writing, as the workers of
     a sweep that was killed do for a moment, is waited for.
@@ -251,7 +251,7 @@ def run(
     Raises:
       DirectoryInUse: the directory is in use, or, when all else is done, members are still.
       UserError: bad arguments; the runs will not have the metric; the directory holds another sweep.
-      Interrupted: Ctrl-C or SIGTERM; the same call goes on.
+      Interrupted: Ctrl-C or SIGTERM; the same call resumes.
     """
     check_name(keep, KEEP, "value of --keep:")
     check_name(mode, ["auto", *MODES], "sweep mode")
@@ -304,7 +304,7 @@ def run(
         if left:
             raise DirectoryInUse(
                 f"{len(left)} member(s) are being written by another process, {left[0]} for one; the others "
-                "are done: wait for it or stop it, then the same command goes on with them"
+                "are done: wait for it or stop it, then the same command resumes them"
             )
         failed = {
             name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
@@ -325,7 +325,7 @@ def _to_train(where: Path, retry: bool) -> bool:
 def _in_groups(job_groups: Sequence[Sequence[Job]]) -> str:
     sizes = [len(job_group) for job_group in job_groups]
     if max(sizes) == 1:
-        return "each by itself"
+        return "one at a time"
     return (
         f"in {len(job_groups)} groups of {min(sizes)} to {max(sizes)}"
         if len(job_groups) > 1

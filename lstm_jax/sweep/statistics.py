@@ -1,4 +1,4 @@
-"""What a few seeds tell: means and paired differences with bootstrap intervals, shares with Wilson's.
+"""Statistics of a few seeds: means and paired differences with bootstrap intervals, shares with Wilson's.
 
 The bootstrap interval is the expanded percentile interval (Hesterberg 2015, "What teachers should know about
 the bootstrap", The American Statistician 69): quantiles of the resampled means, at levels that are moved
@@ -20,11 +20,11 @@ __all__ = ["FEWEST", "INTERVAL", "NARROW", "Paired", "bootstrap", "over_seeds", 
 
 RESAMPLES = 10_000
 INTERVAL = "95 % bootstrap over seeds (expanded percentile, 10,000 resamples)"
-"""What a table says of its intervals."""
+"""How a table describes its intervals."""
 FEWEST = 5
 """Pairs from which on an interval that excludes 0 may be called a difference: of fewer it is too narrow."""
 NARROW = "Below five seeds the interval is too narrow: of three it covers about 75 %, of two 50 %."
-"""What is to be said of intervals wherever they are shown."""
+"""The caution that goes with intervals wherever they are shown."""
 
 
 def _levels(count: int, share: float) -> tuple[float, float]:

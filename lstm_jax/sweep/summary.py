@@ -1,4 +1,4 @@
-"""What came of a sweep: rows of members, rows of groups over seeds with their spread; CSV, JSON."""
+"""The summary of a sweep: rows of members, rows of groups over seeds with their spread; CSV, JSON."""
 
 import json
 import math
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 DIVERGED = 1e9
-"""Perplexity from which on a run counts as diverged: the mean of such values says nothing."""
+"""Perplexity from which on a run counts as diverged: the mean of such values is meaningless."""
 
 
 def choose_metric(names: Iterable[str], loss: str, wanted: str, kind: str) -> str:

@@ -20,8 +20,8 @@ class Column(NamedTuple):
       title: above it.
       cells: a text a row.
       keys: what the rows are sorted by: numbers, texts, or None where a row has nothing there.
-      note: what the column is, in a sentence; "" where the title says it.
-      label: whether it says which variant a row is.
+      note: what the column is, in a sentence; "" where the title is enough.
+      label: whether it names the variant of a row.
       marks: "better" or "worse" where a row's interval excludes no difference and has pairs enough, else "";
         () where that is no matter of the column.
     """
@@ -47,7 +47,7 @@ def _interval(mean: float | None, low: float | None, high: float | None, sign: b
 
 
 def _counted(group: Group) -> str:
-    """Over how many of how many the mean is, and what became of the others."""
+    """Returns over how many runs the mean is, of how many, and how the others ended."""
     text = f"{group['counted']} of {group['members']}"
     why = {
         "failed": group["failed"],
@@ -104,8 +104,8 @@ def columns(found: Sequence[Group]) -> list[Column]:
     with_what = [group["compared_with"] for group in found if group["compared_with"] is not None]
     if with_what:
         shared = [name for name in with_what[0] if len({str(one.get(name)) for one in with_what}) == 1]
-        told = varying([group["labels"] for group in found])
-        title = named({name: with_what[0][name] for name in shared if name in told}) or "baseline"
+        shown = varying([group["labels"] for group in found])
+        title = named({name: with_what[0][name] for name in shared if name in shown}) or "baseline"
         column(
             f"minus {title} [95 %]",
             lambda g: (
@@ -115,7 +115,7 @@ def columns(found: Sequence[Group]) -> list[Column]:
             ),
             "difference",
             "Mean of the differences, seed by seed, to the baseline that agrees in all else, and the "
-            f"interval of that mean: {INTERVAL}. {NARROW} Better or worse is said from {FEWEST} pairs on. "
+            f"interval of that mean: {INTERVAL}. {NARROW} Better or worse is marked from {FEWEST} pairs on. "
             "Not corrected for the number of comparisons.",
         )  # fmt: skip
         made[-1] = made[-1]._replace(marks=[_mark(group) for group in found])

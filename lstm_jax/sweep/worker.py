@@ -2,7 +2,7 @@
 
 Both are pickles, on the standard input and output: a list of jobs that are trained together, and for each of
 them its name and status when it has ended. When the input ends, as it does when the parent is
-killed, the run in hand saves and stops.
+killed, the run in training saves and stops.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def _read(source: BinaryIO, jobs: "queue.Queue[Any]", busy: threading.Event, ended: threading.Event) -> None:
-    """Puts what comes in into `jobs`; None at its end, which stops what is in hand."""
+    """Puts incoming jobs into `jobs`; None at the end of the input, which stops the run in training."""
     while True:
         try:
             jobs.put(pickle.load(source))
@@ -31,7 +31,7 @@ def _read(source: BinaryIO, jobs: "queue.Queue[Any]", busy: threading.Event, end
 
 
 def work(source: BinaryIO, replies: BinaryIO) -> int:
-    """Trains the units that come in from `source` until it ends; returns the exit status.
+    """Trains the groups of jobs that come in from `source` until it ends; returns the exit status.
 
     Args:
       source: pickled lists of jobs.
@@ -44,7 +44,7 @@ def work(source: BinaryIO, replies: BinaryIO) -> int:
     busy, ended = threading.Event(), threading.Event()
 
     def report(name: str, status: str) -> None:
-        # Without a parent nobody hears; the end of the input stops the training.
+        # Without a parent nobody reads it; the end of the input stops the training.
         with contextlib.suppress(BrokenPipeError):
             pickle.dump((name, status), replies)
             replies.flush()

@@ -111,7 +111,7 @@ def test_a_memory_of_several_fields_is_refused():
     """The sLSTM's is c / n, and both are scaled by exp(-m)."""
     model, params = make("slstm", hidden=(4,))
     for field in ("c", "n", "m"):
-        with pytest.raises(UserError, match=rf"'slstm' .* '{field}' by itself means nothing: allowed: h"):
+        with pytest.raises(UserError, match=rf"'slstm' .* '{field}' alone means nothing: allowed: h"):
             ablation.ablate(model, params, scores.nats, window(), field=field)
     found = ablation.ablate(model, params, scores.nats, window(), units=2)
     assert (np.abs(found.effect) > 1e-6).all()

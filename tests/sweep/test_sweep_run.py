@@ -135,7 +135,7 @@ def test_ctrl_c_stops_the_workers_and_each_saves(tmp_path):
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGINT, out + error
-    assert "goes on where it was" in error and "Traceback" not in error
+    assert "the same command resumes it" in error and "Traceback" not in error
     for member in members:
         RunDirectory(member).close()  # no worker holds it any more
         assert any((member / "checkpoints/latest").iterdir())
@@ -209,7 +209,7 @@ def test_a_sweep_waits_for_the_workers_of_one_that_was_killed(tmp_path, caplog):
     finally:
         timer.join()
     assert outcome.finished == ["seed=1"]
-    assert "1 member(s) are in the hands of another process" in caplog.text
+    assert "1 member(s) are being written by another process" in caplog.text
 
 
 def test_a_worker_whose_parent_is_gone_stops_what_it_has_in_hand(monkeypatch):

@@ -19,7 +19,7 @@ from lstm_jax.tasks.base import Batch
 __all__ = ["CALIBRATION", "CONFUSION", "Answers", "answers"]
 
 MOST_CLASSES = 200
-"""Of a map that a person can read anything from; how sure the answers are can be told of any number."""
+"""Most classes of a readable map; calibration is measured for any number."""
 
 
 class Answers(NamedTuple):
@@ -30,7 +30,7 @@ class Answers(NamedTuple):
 
 
 def answers(run: Run, split: str, progress: Progress) -> Answers:
-    """The whole of a split, whatever `Options.tokens` says: figures of a part would not be the run's."""
+    """The whole of a split, whatever `Options.tokens` is: figures of a part would not be the run's."""
 
     @jax.jit
     def window(params: Params, carry: tuple, batch: Batch) -> tuple[tuple, Array, Array]:

@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may ask of the instruments; each reads what concerns it.
+    """Options of the instruments; each reads those that concern it.
 
     Attributes:
       text: a sentence to look at, for a language model; "" takes one from the split.
@@ -26,7 +26,8 @@ class Options:
       tokens: steps of the split that are read, all sequences together; the split may have fewer.
       seed: of whatever is drawn.
       max_lag: steps back that are looked at.
-      lengths: contexts in tokens (`context`), or lengths of the task (`recall`); () is each one's own choice.
+      lengths: contexts in tokens (`context`), or lengths of the task (`recall`); ()
+        is the instrument's default.
       targets: tokens whose loss is looked at under every context, at least, where there are so many.
       units: units of each layer that are held, drawn by the seed; 0: all.
       field: of the carry that is held, "h" or "c"; "" is h, or c where the cell has no h.
@@ -55,7 +56,7 @@ class Options:
         if min(lengths, default=1) < 1:
             given = ",".join(map(str, self.lengths))
             raise UserError(f"lengths={given}: whole numbers from 1 up, with commas between")
-        object.__setattr__(self, "lengths", lengths)  # words of a command line become numbers
+        object.__setattr__(self, "lengths", lengths)  # texts of a command line become numbers
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
 
@@ -66,12 +67,12 @@ def title_of(run: Run) -> str:
 
 
 class Measurement(NamedTuple):
-    """What an instrument found.
+    """The result of an instrument.
 
     Attributes:
       figures: by what follows the instrument's name in the file name; "" is the instrument's name alone.
       values: numbers, texts, arrays and nested dicts and lists of these, for the JSON file.
-      lines: what a person wants on the terminal.
+      lines: for the terminal.
     """
 
     figures: Mapping[str, Figure]

@@ -91,7 +91,7 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
 
 
 def _config(c: Comparison) -> list[tuple[str, str]]:
-    """Every field of the base config, and what became of the swept ones."""
+    """Returns every field of the base config; the swept ones first, with their values."""
     swept: dict[str, list[str]] = {}
     for member in c.record["members"]:
         for name, value in member["overrides"].items():

@@ -1,4 +1,4 @@
-"""The search: one run after the other, each an honest run directory, until there are as many as asked for.
+"""The search: one run after the other, each a full run directory, until there are as many as asked for.
 
 The directory of a search is one of a sweep too (sweep.json, members/NAME/), so that what compares the members
 of a sweep serves for its trials. Beside that it has search.json, the trials as optuna knows them.
@@ -50,12 +50,12 @@ class SearchPaths(SweepPaths):
         self.journal = self.root / "journal.log"
 
     def guard_search(self, space: Space, metric: str) -> None:
-        """Stores what a new search is over, or checks that one that goes on is the same.
+        """Stores the space of a new search, or checks that a resumed one is the same.
 
         Raises:
           UserError: the directory holds something else; the difference is named.
         """
-        new = _told(space, metric)
+        new = _definition(space, metric)
         if self.search.exists():
             try:
                 old = json.loads(self.search.read_text(encoding="utf-8"))
@@ -69,8 +69,8 @@ class SearchPaths(SweepPaths):
             if found:
                 name, (was, now) = next(iter(found.items()))
                 raise UserError(
-                    f"{self.root} holds another search: {name} was {was!r}, now {now!r}; give the same to go "
-                    "on, or choose another --workdir"
+                    f"{self.root} holds another search: {name} was {was!r}, now {now!r}; give the same to "
+                    "resume, or choose another --workdir"
                 )
             return
         if self.record.exists() or RunPaths(self.root).config.exists():
@@ -100,10 +100,10 @@ class SearchPaths(SweepPaths):
             yield
 
 
-def _told(space: Space, metric: str) -> dict[str, Any]:
-    """What a search is over, as search.json has it."""
-    told = {"base": space.base.to_dict(), "space": space.plain, "metric": metric}
-    return json.loads(json.dumps(told, default=list))
+def _definition(space: Space, metric: str) -> dict[str, Any]:
+    """Returns what search.json stores of a search."""
+    found = {"base": space.base.to_dict(), "space": space.plain, "metric": metric}
+    return json.loads(json.dumps(found, default=list))
 
 
 def default_metric(space: Space, wanted: str = "") -> str:
@@ -151,14 +151,14 @@ def search(
         directory where none is given, and the study's name that of the directory.
       keep: checkpoints of a finished trial that stay, a name of `sweep.directory.KEEP`.
       take_over: see `study.take_up_the_dead`.
-      say: told a line a trial.
+      say: called with a line for each trial.
 
     Returns:
       optuna's study.
 
     Raises:
       UserError: bad arguments; the directory or the study holds another search.
-      Interrupted: Ctrl-C or SIGTERM; the same call goes on.
+      Interrupted: Ctrl-C or SIGTERM; the same call resumes.
     """
     check_name(keep, KEEP, "value of --keep:")
     if trials < 1:
@@ -197,7 +197,7 @@ def search(
 
 
 def _trial(study: Any, trial: Any, space: Space, paths: SearchPaths, metric: str, keep: str) -> str:
-    """Trains a trial to its end and tells the study; returns a line about it."""
+    """Trains a trial and reports its outcome to the study; returns a line about it."""
     optuna = need_optuna()
     failed = optuna.trial.TrialState.FAIL
     run = trial.user_attrs["run"]
@@ -327,7 +327,7 @@ def _write(
     complete = [trial for trial in found if trial["state"] == "complete"]
     sign = -1 if about["direction"] == "maximize" else 1
     best = min(complete, key=lambda trial: sign * trial["value"], default=None)
-    write_json(paths.search, _told(space, metric) | {**about, "best": best, "trials": found})
+    write_json(paths.search, _definition(space, metric) | {**about, "best": best, "trials": found})
     members = {
         trial["run"]: trial["overrides"]
         for trial in found
