@@ -79,8 +79,9 @@ def definition_of(path: str, variant: str) -> Any:
     return function(variant) if variant and inspect.signature(function).parameters else function()
 
 
-def compare(workdir: str, metric: str, how: Any) -> None:
-    """Prints the table and draws the figures."""
+def compare(workdir: str, metric: str, how: Any = None) -> None:
+    """Prints the table and draws the figures; `how` is a `Print`, None the default."""
+    from lstm_jax.analysis.files import PNG
     from lstm_jax.sweep.comparison import read
     from lstm_jax.sweep.plots import draw
     from lstm_jax.sweep.summary import summarise
@@ -89,7 +90,7 @@ def compare(workdir: str, metric: str, how: Any) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     print(f"\n{table(summarise(workdir, metric), width)}\n")
     print(f"summary {os.path.join(workdir, 'summary.csv')}")
-    for file in draw(workdir, comparison=read(workdir, metric), how=how):
+    for file in draw(workdir, comparison=read(workdir, metric), how=how or PNG):
         print(f"figure {file}")
     chosen = f" --metric={metric}" if metric else ""
     print(f"page: python experiments/report.py --sweep={shlex.quote(workdir)}{chosen}")
