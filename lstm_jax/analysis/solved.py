@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from lstm_jax.analysis.style import COLOURS, WIDTH, headline, new_figure, show_data, tidy
-from lstm_jax.analysis.variants import looks
+from lstm_jax.analysis.variants import Look, looks
 
 __all__ = ["solved_map", "steps_to_solve"]
 
@@ -127,6 +128,27 @@ def _solved_bars(
     return figure
 
 
+def _draw_seeds(
+    axes: Axes, cell: Sequence[Mapping[str, Any]], look: Look, middle: float, width: float, top: float
+) -> None:
+    """Draws the seeds of one column of `steps_to_solve`, unsolved ones at `top`, and their median."""
+    inner = np.linspace(-0.3, 0.3, len(cell)) * width if len(cell) > 1 else np.zeros(1)
+    solved = [bool(row["solved"] and row["solved_step"]) for row in cell]
+    heights = [row["solved_step"] if yes else top for row, yes in zip(cell, solved, strict=True)]
+    for at, height, yes in zip(middle + inner, heights, solved, strict=True):
+        axes.plot(
+            [at], [height], marker=look.marker, markersize=4.5, linestyle="none",
+            markerfacecolor=look.colour if yes else "none", markeredgecolor=look.colour,
+            zorder=3, alpha=0.85,
+        )  # fmt: skip
+    median = float(np.median([h if yes else np.inf for h, yes in zip(heights, solved, strict=True)]))
+    if np.isfinite(median):
+        axes.plot(
+            [middle - 0.42 * width, middle + 0.42 * width], [median, median], color=look.colour,
+            linewidth=2.0, zorder=2, solid_capstyle="butt",
+        )  # fmt: skip
+
+
 def _step_ticks(low: float, high: float) -> list[float]:
     """Returns ticks of a logarithmic axis: 1, 2, 5, 10, or closer where these would be fewer than four."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
@@ -183,21 +205,7 @@ def steps_to_solve(
             if not cell:
                 continue
             middle = column + (index - (len(variants) - 1) / 2) * width if by_length else column
-            inner = np.linspace(-0.3, 0.3, len(cell)) * width if len(cell) > 1 else np.zeros(1)
-            solved = [bool(row["solved"] and row["solved_step"]) for row in cell]
-            heights = [row["solved_step"] if yes else top for row, yes in zip(cell, solved, strict=True)]
-            for at, height, yes in zip(middle + inner, heights, solved, strict=True):
-                axes.plot(
-                    [at], [height], marker=look.marker, markersize=4.5, linestyle="none",
-                    markerfacecolor=look.colour if yes else "none", markeredgecolor=look.colour,
-                    zorder=3, alpha=0.85,
-                )  # fmt: skip
-            median = float(np.median([h if yes else np.inf for h, yes in zip(heights, solved, strict=True)]))
-            if np.isfinite(median):
-                axes.plot(
-                    [middle - 0.42 * width, middle + 0.42 * width], [median, median], color=look.colour,
-                    linewidth=2.0, zorder=2, solid_capstyle="butt",
-                )  # fmt: skip
+            _draw_seeds(axes, cell, look, middle, width, top)
     axes.set_yscale("log")
     axes.set_ylim(low / 1.6, top * 1.5)
     axes.axhline(budget * 1.35, color=COLOURS["grey"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)

@@ -267,51 +267,63 @@ def run(
     if not task_cpus > 0:
         raise UserError(f"--task_cpus={task_cpus:g} is not possible: it must be more than 0")
     check_metric(sweep)
+    asked = Schedule(
+        mode, together=together or 0, member_devices=member_devices, address=address, task_cpus=task_cpus,
+        task_gpus=task_gpus,
+    )  # fmt: skip
     paths = SweepPaths(directory)
     with RunDirectory(paths.root):  # its lock: one process writes a sweep
         paths.guard(sweep, config_file, keep)
         with stoppable():
-            wheres = {member.name: paths.member(member.name) for member in sweep.members}
+            _train(sweep, paths, asked, jobs, keep, retry)
+        return _outcome(sweep, paths)
 
-            every = [
-                Job(m.name, m.config.to_dict(), str(wheres[m.name]), keep, str(paths.compiled))
-                for m in sweep.members
-            ]
 
-            def due() -> list[Job]:
-                return [job for job in every if _to_train(wheres[job.name], retry)]
+def _train(sweep: Sweep, paths: SweepPaths, asked: Schedule, workers: int, keep: str, retry: bool) -> None:
+    """Trains the members that are due, once no other process writes them."""
+    every = [
+        Job(m.name, m.config.to_dict(), str(paths.member(m.name)), keep, str(paths.compiled))
+        for m in sweep.members
+    ]
 
-            busy = still_in_use([wheres[job.name] for job in due()], WAIT)
-            todo = [job for job in due() if wheres[job.name] not in busy]  # some may be finished by now
-            if todo:
-                asked = Schedule(
-                    mode, together=together or 0, member_devices=member_devices,
-                    address=address, task_cpus=task_cpus, task_gpus=task_gpus,
-                )  # fmt: skip
-                schedule, job_groups = choose(todo, asked, jobs, every)
-                todo = [job for group in job_groups for job in group]
-            if todo:
-                _log.info(
-                    "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
-                    len(todo), len(sweep.members), schedule.mode, schedule.workers, _in_groups(job_groups),
-                    schedule.why,
-                    paths.root,
-                )  # fmt: skip
-                with Dashboard(paths, sweep.members, sweep.metric) as dashboard:
-                    lookup(MODES, schedule.mode, "sweep mode").train(job_groups, schedule, dashboard)
-        states = {name: status(where) for name, where in wheres.items()}
-        left = [name for name, state in states.items() if state in ("unfinished", "new")]
-        if left:
-            raise DirectoryInUse(
-                f"{len(left)} member(s) are being written by another process, {left[0]} for one; the others "
-                "are done: wait for it or stop it, then the same command resumes them"
-            )
-        failed = {
-            name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
-            for name, state in states.items()
-            if state == "failed"
-        }
-        return Outcome([name for name, state in states.items() if state == "finished"], failed)
+    def due() -> list[Job]:
+        return [job for job in every if _to_train(Path(job.directory), retry)]
+
+    busy = still_in_use([Path(job.directory) for job in due()], WAIT)
+    todo = [job for job in due() if Path(job.directory) not in busy]  # some may be finished by now
+    if not todo:
+        return
+    schedule, job_groups = choose(todo, asked, workers, every)
+    if not job_groups:  # their groups are being written
+        return
+    _log.info(
+        "%d of %d members to train; mode %s, %d worker(s), %s (%s); directory %s",
+        len(todo), len(every), schedule.mode, schedule.workers, _in_groups(job_groups), schedule.why,
+        paths.root,
+    )  # fmt: skip
+    with Dashboard(paths, sweep.members, sweep.metric) as dashboard:
+        lookup(MODES, schedule.mode, "sweep mode").train(job_groups, schedule, dashboard)
+
+
+def _outcome(sweep: Sweep, paths: SweepPaths) -> Outcome:
+    """Returns which members finished and which failed.
+
+    Raises:
+      DirectoryInUse: some have not ended, as another process is writing them.
+    """
+    states = {member.name: status(paths.member(member.name)) for member in sweep.members}
+    left = [name for name, state in states.items() if state in ("unfinished", "new")]
+    if left:
+        raise DirectoryInUse(
+            f"{len(left)} member(s) are being written by another process, {left[0]} for one; the others "
+            "are done: wait for it or stop it, then the same command resumes them"
+        )
+    failed = {
+        name: (read_failure(paths.member(name)) or {}).get("error", "unknown")
+        for name, state in states.items()
+        if state == "failed"
+    }
+    return Outcome([name for name, state in states.items() if state == "finished"], failed)
 
 
 def _to_train(where: Path, retry: bool) -> bool:

@@ -178,7 +178,7 @@ def test_the_launcher_draws_what_its_table_compares(whole, monkeypatch, capsys):
     drawn = []
     from lstm_jax.sweep import plots
 
-    monkeypatch.setattr(plots, "draw", lambda directory, comparison: drawn.append(comparison.metric) or [])
+    monkeypatch.setattr(plots, "draw", lambda _, comparison, how: drawn.append(comparison.metric) or [])
     import_module("sweep").compare(str(whole), "nats")
     assert drawn == ["nats"] and "test nats" in capsys.readouterr().out
 
