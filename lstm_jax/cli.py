@@ -3,6 +3,7 @@
 jax is imported only once the flags are right, so that `--help` and a misspelt field answer at once.
 """
 
+import ast
 import difflib
 import errno
 import logging
@@ -14,6 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from lstm_jax.runs.directory import flat_config
 from lstm_jax.runs.interrupts import Interrupted
 from lstm_jax.support.errors import UserError
 from lstm_jax.support.locations import locate_config
@@ -106,22 +108,66 @@ def _define_config(default: str, argv: Sequence[str]) -> None:
     """Defines --config, after a look at it alone: ml_collections meets an unknown field with a traceback."""
     alone = flags.FlagValues()
     config_flags.DEFINE_config_file("config", default, flag_values=alone, sys_argv=[])
-    alone([argv[0], *(a for a in argv[1:] if a.lstrip("-").startswith("config="))])
-    config: Any = alone["config"].value
+    chosen = next(
+        (a.split("=", 1)[1] for a in reversed(argv) if a.lstrip("-").startswith("config=")), default
+    )
     try:
+        _check_defines_get_config(chosen.partition(":")[0])
+        alone([argv[0], *(a for a in argv[1:] if a.lstrip("-").startswith("config="))])
+        config: Any = alone["config"].value
         config.keys()  # a file that could not be loaded raises only when its config is used
     except OSError as error:
-        chosen = next(
-            (a.split("=", 1)[1] for a in reversed(argv) if a.lstrip("-").startswith("config=")), default
-        )
         raise UserError(
-            f"no config file {chosen.partition(':')[0]}: give --config=configs/NAME.py"
+            f"no config file {chosen.partition(':')[0]}: give --config=configs/NAME.py from the root of the "
+            "repository, or a short name such as zaremba:small"
         ) from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever the code of the file raises, some of it inside a flags.Error
+        raise UserError(_why_not(chosen, error)) from error
     for name in _overrides(argv):
         _check_field(config, name)
     config_flags.DEFINE_config_file(
         "config", default, "Experiment: configs/NAME.py[:variant].", sys_argv=list(argv)
     )
+
+
+def _check_defines_get_config(path: str) -> None:
+    """Raises UserError for a file without the name get_config, of which ml_collections takes the default."""
+    if os.path.isfile(path) and path.endswith(".py"):
+        with open(path, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        if not any("get_config" in ast.unparse(node) for node in tree.body):
+            raise UserError(
+                f"{path} has no function get_config: it must define get_config() that returns a ConfigDict"
+            )
+
+
+def _why_not(chosen: str, error: Exception) -> str:
+    """One line on why a config file gives no config; a flags.Error has a traceback's text in its message."""
+    path, _, variant = chosen.partition(":")
+    text = " ".join(str(error).split())
+    if "get_config() takes" in text:
+        return f"{path} takes no variant: leave out :{variant}"
+    if "get_config() missing" in text:
+        return f"{path} needs a variant: give --config={path}:NAME"
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    message = error.msg if isinstance(error, SyntaxError) else text
+    return f"{path}{line} raises {type(error).__name__}: {message}; correct the file"
+
+
+def _last_of_each(arguments: Sequence[str]) -> list[str]:
+    """The arguments; of several that set one field only the last: ml_collections would join tuples."""
+    last: dict[str, int] = {}
+    for index, argument in enumerate(arguments):
+        if argument.lstrip("-").startswith(("config.", "noconfig.")):
+            last[argument.lstrip("-").removeprefix("no").partition("=")[0]] = index
+    chosen = set(last.values())
+    return [
+        argument
+        for index, argument in enumerate(arguments)
+        if index in chosen or not argument.lstrip("-").startswith(("config.", "noconfig."))
+    ]
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -163,7 +209,7 @@ def read_flags(argv: Sequence[str]) -> list[str]:
     try:
         # --config goes first, wherever it was typed: its fields must be known before their values come.
         first = [a for a in argv[1:] if a.lstrip("-").startswith("config=")]
-        rest = [a for a in argv[1:] if a not in first]
+        rest = _last_of_each([a for a in argv[1:] if a not in first])
         first = [f"{flag}={locate_config(path)}" for flag, _, path in (a.partition("=") for a in first)]
         argv = [argv[0], *first, *rest]
         for default in _DEFAULT_CONFIG:
@@ -171,7 +217,26 @@ def read_flags(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(list(argv))[1:]
     except (flags.Error, OSError) as error:
         text = " ".join(str(error).replace("config_config", "").split())
+        text += _field_hint(text)
         raise UserError(f"{text}; see --help, and configs/ for the experiments") from error
+
+
+def _field_hint(text: str) -> str:
+    """For an unknown flag that is a config field without its section, how to write it."""
+    unknown = text.partition("Unknown command line flag '")[2].partition("'")[0]
+    for default in _DEFAULT_CONFIG if unknown else []:
+        names = [name for name, _ in flat_config(_config_of(default).to_dict())]
+        fields = [name for name in names if name.rpartition(".")[2] == unknown]
+        if fields:
+            return f"; the config field is --config.{fields[0]}"
+    return ""
+
+
+def _config_of(path: str) -> ConfigDict:
+    alone = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", locate_config(path), flag_values=alone, sys_argv=[])
+    alone(["", f"--config={locate_config(path)}"])
+    return alone["config"].value
 
 
 def _name_of(config_path: str) -> str:
@@ -249,9 +314,14 @@ def launch(main: Callable[[list[str]], None], usage: str) -> None:
             print(_own_flags())
             return
         rest = read_flags(sys.argv)
+        if rest and _DEFAULT_CONFIG:
+            raise UserError(f"unexpected argument {rest[0]!r}: a config is given as --config={rest[0]}")
         _start_logging()
         main(rest)
 
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is escaped, not an error
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(guarded(run))
 
 

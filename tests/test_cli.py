@@ -91,12 +91,12 @@ def test_a_mistake_is_one_line_and_status_two(name):
 
 
 def test_a_field_may_stand_before_the_config_it_belongs_to():
-    config, workdir, rest = show("--config.task.batch=7", "word", "--config=configs/zaremba.py:medium")
+    config, workdir, rest = show("--config.task.batch=7", "--config=configs/zaremba.py:medium")
     assert config["task"]["batch"] == 7
     assert config["task"]["window"] == 35  # zaremba medium, not the default quickstart
     assert config["model"]["hidden"] == [650, 650]
     assert workdir == os.path.join("runs", "zaremba-medium")
-    assert rest == ["word"]
+    assert rest == []
 
 
 def test_workdir_and_the_default_config():
@@ -147,3 +147,49 @@ def test_guarded_lets_faults_of_ours_through(error):
     with pytest.raises(type(error)) as caught:
         cli.guarded(raiser(error))
     assert caught.value is error
+
+
+def refused(*arguments: str) -> str:
+    """The one line on stderr with which a command refuses its arguments."""
+    done = python("-c", SHOW, *arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_field_given_twice_has_its_last_value():
+    config, *_ = show(
+        "--config.model.hidden=(8,)", "--config.model.hidden=16", "--config.seed=3", "--config.seed=4"
+    )
+    assert config["model"]["hidden"] == [16] and config["seed"] == 4
+
+
+def test_a_config_as_a_plain_argument_is_refused():
+    assert "a config is given as --config=configs/memory/adding.py" in refused("configs/memory/adding.py")
+
+
+def test_a_field_without_its_section_is_named():
+    assert "the config field is --config.optim.learning_rate" in refused("--learning_rate=1")
+
+
+BROKEN = {
+    "def get_config(:": "line 1 raises SyntaxError",
+    "x = 1": "has no function get_config",
+    "def get_config():\n    return 1 / 0": "raises ZeroDivisionError: division by zero",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_config_file_is_one_line(text, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    assert BROKEN[text] in refused(f"--config={tmp_path / 'mine.py'}")
+
+
+def test_a_variant_that_a_file_does_not_take_is_refused():
+    assert "takes no variant: leave out :x" in refused("--config=configs/quickstart.py:x")
+
+
+def test_what_the_terminal_cannot_show_is_escaped():
+    code = "from lstm_jax import cli\ncli.launch(lambda rest: print('caf\\u00e9'), 'usage')"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "caf\\xe9\n"

@@ -43,6 +43,7 @@ MAY_CHANGE = (
 """Fields, as regular expressions, that may differ between the start of a run and its resume."""
 
 _ABSENT = object()
+_NOT_THERE = "(absent)"
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -99,7 +100,7 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[s
     for name in [*before, *(name for name in after if name not in before)]:
         a, b = before.get(name, _ABSENT), after.get(name, _ABSENT)
         if not _same(a, b):
-            found[name] = tuple("(absent)" if value is _ABSENT else value for value in (a, b))
+            found[name] = tuple(_NOT_THERE if value is _ABSENT else value for value in (a, b))
     return found  # type: ignore[return-value]
 
 
@@ -157,13 +158,19 @@ class RunDirectory(RunPaths):
     Use it as a context manager; the lock goes with the block, and with the process if it is killed. In a
     job of many processes only process 0 should open it; the others use `RunPaths`.
 
+    Args:
+      path: of the directory.
+      added: fields that configs have grown since runs were first made -> the value that does what was done
+        before; a run made without such a field resumes with that value.
+
     Raises:
       DirectoryInUse: another run holds the directory.
       UserError: it cannot be made or written.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], added: Mapping[str, Any] | None = None):
         super().__init__(path)
+        self.added = added or {}
         self._lock: int | None = None
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -200,7 +207,7 @@ class RunDirectory(RunPaths):
 
         Raises:
           UserError: the run was started with another config (every differing field is named, with both
-            values), or there are checkpoints without a config.
+            values), there are checkpoints without a config, or files of something that is no run.
         """
         plain = json.loads(json.dumps(config))
         if not self.config.exists():
@@ -209,12 +216,22 @@ class RunDirectory(RunPaths):
                     f"{self.root} has checkpoints but no config.json to check them against: put it back, or "
                     "choose another workdir"
                 )
+            foreign = [path for path in (self.metrics, self.result, self.curves) if path.exists()]
+            if foreign:
+                raise UserError(
+                    f"{self.root} has a {foreign[0].name} but no config.json: it is not a run, and would "
+                    "be overwritten; choose another workdir"
+                )
             write_json(self.config, plain)
             return False
-        different = config_differences(self.read_config(), plain)
+        different = {
+            name: (old, new)
+            for name, (old, new) in config_differences(self.read_config(), plain).items()
+            if not (old == _NOT_THERE and name in self.added and _same(self.added[name], new))
+        }
         refused = {}
         for name, (old, new) in different.items():
-            shrinks = name == "train.epochs" and not (old != "(absent)" and new != "(absent)" and new > old)
+            shrinks = name == "train.epochs" and not (_NOT_THERE not in (old, new) and new > old)
             if shrinks or not any(re.fullmatch(pattern, name) for pattern in MAY_CHANGE):
                 refused[name] = (old, new)
         if refused:

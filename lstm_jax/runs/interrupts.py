@@ -22,6 +22,10 @@ class Interrupted(Exception):
         super().__init__(message)
         self.signum = signum
 
+    def __reduce__(self) -> tuple:
+        """Pickles both arguments: a worker process hands the exception to its parent."""
+        return type(self), (self.signum, str(self))
+
 
 class Interrupts:
     """While entered, the first SIGTERM or SIGINT is only noted; a second SIGINT stops at once.

@@ -15,6 +15,7 @@ from lstm_jax.runs.progress import Progress
 from lstm_jax.support.errors import UserError
 from lstm_jax.training import outcome
 from lstm_jax.training.calendar import Calendar
+from lstm_jax.training.fields import check_fields
 from lstm_jax.training.lengths import other_lengths
 from lstm_jax.training.program import assemble, compile_run, prepare
 from lstm_jax.training.session import LogContext, OnEvaluation, SaveTimes, Session
@@ -101,6 +102,8 @@ def run_together(
     """
     c, alone = configs[0], len(configs) == 1
     sections = [config.to_dict() for config in configs]
+    for section in sections:
+        check_fields(section)
     with distributed.shared_fate():
         made, model = prepare(configs)
         others = [other_lengths(task, section) for task, section in zip(made, sections, strict=True)]

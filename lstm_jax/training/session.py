@@ -20,6 +20,7 @@ from lstm_jax.support.errors import UserError
 from lstm_jax.tasks.base import Task
 from lstm_jax.training import optim, outcome
 from lstm_jax.training.calendar import Calendar
+from lstm_jax.training.fields import ADDED
 from lstm_jax.training.state import TrainState
 
 __all__ = ["OnEvaluation", "SaveTimes", "Session"]
@@ -118,7 +119,7 @@ class Session:
             self.directory = RunPaths(workdir)
             with distributed.shared_fate():
                 if distributed.first():
-                    stack.enter_context(RunDirectory(workdir)).guard(
+                    stack.enter_context(RunDirectory(workdir, ADDED)).guard(
                         c.to_dict(), lambda: outcome.check_texts(task, self.directory)
                     )
                     self.directory.stopped.unlink(missing_ok=True)

@@ -59,6 +59,7 @@ def test_paths_are_inside_and_absolute(tmp_path, monkeypatch):
         "tensorboard": "tensorboard",
         "checkpoints": "checkpoints",
         "curves": "curves.png",
+        "lengths": "lengths.png",
         "result": "result.json",
         "stopped": "stopped.json",
         "analysis": "analysis",
