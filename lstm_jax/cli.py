@@ -299,6 +299,12 @@ def guarded(main: Callable[[], None]) -> int:
     return 0
 
 
+def _check_positional(rest: Sequence[str]) -> None:
+    """Raises UserError for a plain argument of a command that trains what --config says."""
+    if rest and _DEFAULT_CONFIG:
+        raise UserError(f"unexpected argument {rest[0]!r}: a config is given as --config={rest[0]}")
+
+
 def launch(main: Callable[[list[str]], None], usage: str) -> None:
     """Parses flags, runs `main(positional arguments)`, and exits with its status.
 
@@ -314,8 +320,7 @@ def launch(main: Callable[[list[str]], None], usage: str) -> None:
             print(_own_flags())
             return
         rest = read_flags(sys.argv)
-        if rest and _DEFAULT_CONFIG:
-            raise UserError(f"unexpected argument {rest[0]!r}: a config is given as --config={rest[0]}")
+        _check_positional(rest)
         _start_logging()
         main(rest)
 

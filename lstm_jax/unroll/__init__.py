@@ -129,7 +129,16 @@ def unroll(
     name, _ = choose(cell, backend, lengths=lengths is not None, resets=resets is not None, chunk=chunk)
     begin = cell.carry(params, xs.shape[1]) if carry is None else carry
     options = dict(key=key, lengths=lengths, resets=resets, unroll=unroll, chunk=chunk)
-    return lookup(BACKENDS, name, "backend").run(cell, params, xs, begin, **options)
+    try:
+        return lookup(BACKENDS, name, "backend").run(cell, params, xs, begin, **options)
+    except TypeError as error:
+        if "dot_general" not in str(error):
+            raise
+        width = xs.shape[2]
+        raise UserError(
+            f"xs [T, B, D] has D = {width}, and the parameters of cell {cell.name!r} are for another D: make "
+            f"them by cell.init(key, {width})"
+        ) from error
 
 
 def _check(
@@ -145,15 +154,9 @@ def _check(
     """Raises UserError where the arguments of `unroll` do not fit each other."""
     if jnp.ndim(xs) != 3 or xs.shape[0] < 1:
         raise UserError(f"xs must be [T, B, D] with T at least 1, not of shape {list(jnp.shape(xs))}")
-    steps, batch, features = xs.shape
+    steps, batch, _ = xs.shape
     if batch < 1:
         raise UserError("xs must be [T, B, D] with B at least 1, not an empty batch")
-    due = params.get("w_x") if isinstance(params, dict) else None
-    if due is not None and jnp.ndim(due) == 3 and due.shape[0] != features:
-        raise UserError(
-            f"xs [T, B, D] has D = {features}, and the parameters of cell {cell.name!r} are for "
-            f"D = {due.shape[0]}: make them by cell.init(key, {features})"
-        )
     if unroll < 1 or chunk < 0:
         raise UserError(f"unroll must be 1 or more and chunk 0 or more, not {unroll} and {chunk}")
     if lengths is not None and (

@@ -666,7 +666,7 @@ BAD = {
     r"xs must be \[T, B, D\]": dict(xs=jnp.zeros((T, D))),
     "T at least 1": dict(xs=jnp.zeros((0, B, D))),
     "B at least 1": dict(xs=jnp.zeros((T, 0, D))),
-    r"has D = 3, and the parameters of cell 'lstm' are for D = 2": dict(xs=jnp.zeros((T, B, D + 1))),
+    r"has D = 3, and the parameters of cell 'lstm' are for another D": dict(xs=jnp.zeros((T, B, D + 1))),
     "lengths must be": dict(lengths=jnp.zeros(B + 1, int)),
     "lengths must be .* not .2. int": dict(lengths=[1, 2]),
     "integers, not": dict(lengths=jnp.zeros(B)),
