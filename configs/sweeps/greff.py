@@ -44,7 +44,8 @@ def get_config(task: str = "delayed_recall") -> ConfigDict:
 def sweep(task: str = "delayed_recall") -> dict[str, Any]:
     from lstm_jax.cells.greff import ABLATIONS
 
-    widths = equal_widths(get_config(task), list(ABLATIONS))
+    cells = {name: {"options": f"variant={name}"} for name in ABLATIONS}
+    widths = equal_widths(get_config(task), cells)
     return {
         "list": {
             name.upper() if name != "vanilla" else name: {
@@ -58,8 +59,13 @@ def sweep(task: str = "delayed_recall") -> dict[str, Any]:
     }
 
 
-def equal_widths(config: ConfigDict, variants: list[str]) -> dict[str, int]:
-    """For each variant the width at which the model has the parameters nearest to those of vanilla."""
+def equal_widths(config: ConfigDict, cells: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """For each cell the width at which the model has the parameters nearest to those of the first one.
+
+    Args:
+      config: a config of one layer, whose width is the first one's.
+      cells: label -> fields of the section model.cell that differ from the config's.
+    """
     import jax
 
     from lstm_jax import models, tasks
@@ -70,19 +76,19 @@ def equal_widths(config: ConfigDict, variants: list[str]) -> dict[str, int]:
     section = config.model.to_dict()
 
     def parameters(variant: str, width: int) -> int:
-        cell = section["cell"] | {"options": f"variant={variant}"}
+        cell = section["cell"] | cells[variant]
         model = models.make_model(**sizes, **section | {"hidden": (width,), "cell": cell})
         return pytrees.count(jax.eval_shape(model.init, jax.random.key(0)))
 
-    (vanilla,) = section["hidden"]
-    wanted = parameters("vanilla", vanilla)
+    (width_of_first,) = section["hidden"]
+    wanted = parameters(next(iter(cells)), width_of_first)
 
     def nearest(variant: str) -> int:
         """By halving: parameters grow with the width."""
-        low, high = vanilla // 2, 2 * vanilla
+        low, high = width_of_first // 2, 16 * width_of_first
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if parameters(variant, middle) <= wanted else (low, middle)
         return min((low, high), key=lambda width: abs(parameters(variant, width) - wanted))
 
-    return {variant: nearest(variant) for variant in variants}
+    return {variant: nearest(variant) for variant in cells}
