@@ -35,6 +35,28 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 
+QUICK = {
+    *("test_repository", "test_docstrings", "test_cli", "test_configs", "test_memory_configs", "test_fields"),
+    *(
+        "test_run_directory",
+        "test_metrics",
+        "test_provenance",
+        "test_events",
+        "test_objective",
+        "test_forget_bias",
+    ),
+    *("test_sweep_define", "test_sweep_statistics", "test_corpora", "test_curves", "test_associative"),
+}
+"""Test files of `pytest -m quick`: the repository, configs, command lines and some of the mathematics."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of QUICK."""
+    for item in items:
+        if item.path.stem in QUICK:
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def little_memory() -> Iterator[None]:
     """Lets the compiled programs go where they fill 3 GB: each takes over 1 MB, and there are thousands."""

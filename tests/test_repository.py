@@ -155,3 +155,52 @@ def test_readme_commands_name_files_that_exist():
     }
     assert "experiments/ptb_lm.py" in paths and "configs/quickstart.py" in paths
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+REPLACED = {
+    *(
+        "Trainee",
+        "Crew",
+        "Aside",
+        "asides",
+        "Legend",
+        "legend_of",
+        "parse_legend",
+        "make_run",
+        "first_params",
+    ),
+    *("keep_reading", "how_reading_changed", "how_texts_changed", "Board", "How"),
+}
+"""Names that the field's words have replaced (Session, Program, log context, TextEncoding, Dashboard, Schedule)."""
+MOVED = {
+    *(
+        "train",
+        "crew",
+        "trainee",
+        "results",
+        "state",
+        "objective",
+        "penalties",
+        "parallel",
+        "events",
+        "optim",
+    ),
+    *("run_directory", "checkpoint", "metrics", "provenance", "progress", "interrupts", "distributed"),
+    *("notation", "errors", "registry", "rng", "pytrees", "quiet", "report", "search", "instruments"),
+}
+"""Modules that stood beside each other in lstm_jax/ before the rooms."""
+
+
+def test_no_replaced_name_is_left():
+    nodes = [
+        (str(file.relative_to(ROOT)), getattr(node, "id", None) or getattr(node, "name", None))
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.ClassDef | ast.FunctionDef)
+    ]
+    assert [(file, name) for file, name in nodes if name in REPLACED] == []
+
+
+def test_no_module_has_moved_back():
+    beside = {entry.stem for entry in PACKAGE.iterdir()}
+    assert beside & MOVED == set()
