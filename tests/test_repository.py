@@ -171,7 +171,7 @@ REPLACED = {
     ),
     *("keep_reading", "how_reading_changed", "how_texts_changed", "Board", "How"),
 }
-"""Names that the field's words have replaced (Session, Program, log context, TextEncoding, Dashboard, Schedule)."""
+"""Names that the field's words have replaced: Session, Program, log context, TextEncoding, ..."""
 MOVED = {
     *(
         "train",
