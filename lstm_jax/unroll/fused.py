@@ -166,7 +166,7 @@ def _parts(cell: Cell, params: Params, carry: Carry, zs: Tree, *, resets: bool) 
         carry=tuple(leaf.dtype for leaf in leaves),
         zs=tuple((leaf.shape, leaf.dtype, is_smooth(leaf)) for leaf in (*z_kind.smooth, *z_kind.rest)),
         weights=sum(row.shape[0] for row in rows),
-        exact=product.exact,
+        exact=product.exact or not persistent.ONE_PASS,
         resets=resets,
     )
     fused_kernels.check(given, made)

@@ -45,6 +45,8 @@ WARPS = 8
 """Warps in a block: 255 registers a thread, so that most of the slice can be in registers."""
 CLUSTERS = (1, 1)
 """Blocks in a cluster, of the forward kernel and of the backward."""
+ONE_PASS = False
+"""Whether float32 is multiplied in one tf32 pass where the precision allows it. No GPU has run that yet."""
 RING = 12
 """Chunks of the source that a warp has on their way at most."""
 LIMIT = 2_000_000_000
