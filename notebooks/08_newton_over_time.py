@@ -47,7 +47,9 @@ fig.suptitle("h of one unit")
 plt.show()
 
 # %% [markdown]
-# The error at every step, iteration after iteration. Two things to see: after $k$ iterations the first $k$
+# The error at every step, iteration after iteration.
+#
+# *What to see:* after $k$ iterations the first $k$
 # steps are right whatever $J$ is, and near the solution the error is *squared* by an iteration, at all steps
 # together, down to the rounding of float32.
 
@@ -65,7 +67,9 @@ plt.show()
 #
 # The LSTM's recurrent weights are dense: $J_t$ is a matrix of $2H \times 2H$, and multiplying such matrices
 # costs more than stepping. With only each unit's own block of $J_t$ the fixed point stays the same
-# (quasi-DEER, Gonzalez et al. 2024): iterations are cheap, and the error falls by a factor, not by a square.
+# (quasi-DEER, Gonzalez et al. 2024), and iterations are cheap.
+#
+# *What to see:* with the whole Jacobian the error is squared; with the blocks it falls by a factor.
 
 # %%
 dense = cells.lstm(16)
