@@ -1,4 +1,7 @@
-"""Text sources. Each is a function of (data_dir, level) in the table CORPORA."""
+"""Texts, labelled texts and images, with their vocabularies; CORPORA is the table of text sources.
+
+Imports `runs` and `support`.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""Figures of a trained model: static evaluation, and apart from it what adapts at test time."""
+"""Figures of a trained model: exact static evaluation, and what adapts at test time in columns of its own.
+
+Imports `models` and the rooms below.
+"""
 
 from lstm_jax.evaluate.cache import CacheEvaluator, make_cache_evaluator
 from lstm_jax.evaluate.dynamic import (

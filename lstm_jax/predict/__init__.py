@@ -1,4 +1,7 @@
-"""What a trained run is good for: continuing text, scoring it, and being looked into."""
+"""A trained run as Python: generate, score and classify text; read its weights, and make runs from weights.
+
+Imports `evaluate`, `compat` and the rooms below.
+"""
 
 from lstm_jax.predict.classification import Classifier, Prediction
 from lstm_jax.predict.language_model import LanguageModel, LineScore, Sample

@@ -1,4 +1,7 @@
-"""Running a cell over time: one function, several backends that must agree."""
+"""Runs a cell over time: one function, several backends that must agree.
+
+Imports `cells` and `support`; sees jax and numpy only. `properties.check` tests a cell of your own.
+"""
 
 import sys
 import types
