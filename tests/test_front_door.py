@@ -14,6 +14,7 @@ from conftest import ROOT
 import lstm_jax
 from lstm_jax.__main__ import COMMANDS
 from lstm_jax.support.locations import locate_config, project_root
+from lstm_jax.training.fields import RANGES
 
 
 def python(*arguments, cwd=ROOT, path=ROOT):
@@ -68,7 +69,7 @@ def test_a_wrong_command_is_one_line_with_a_suggestion():
     assert python("-m", "lstm_jax", "--help").stdout.startswith("usage: lstm-jax COMMAND")
 
 
-@pytest.mark.parametrize("what", ["cells", "tasks", "backends", "configs"])
+@pytest.mark.parametrize("what", ["cells", "tasks", "backends", "configs", "fields"])
 def test_the_lists_name_every_entry_and_what_it_is(what):
     done = python("-m", "lstm_jax", "list", what)
     assert done.returncode == 0, done.stderr
@@ -77,6 +78,8 @@ def test_the_lists_name_every_entry_and_what_it_is(what):
         assert list(rows) == list(lstm_jax.cells.CELLS)
     if what == "configs":
         assert {"zaremba", "memory/adding", "sweeps/greff"} <= set(rows)
+    if what == "fields":
+        assert "global norm of the gradient" in rows["optim.clip"] and set(rows) == set(RANGES)
     assert all(len(text) > 10 for text in rows.values())
 
 

@@ -121,6 +121,19 @@ def tasks_gallery() -> str:
     return "\n".join(lines) + "\n"
 
 
+def fields_page() -> str:
+    """A page with every config field: default, range, meaning."""
+    import runpy
+    import sys
+
+    sys.path.insert(0, str(ROOT))
+    rows = runpy.run_path(str(ROOT / "experiments" / "list.py"))["fields"]()
+    lines = ["# Config fields", "", "From `configs/base.py` and `lstm_jax.training.fields.RANGES`.", ""]
+    lines += ["| field | default; range; meaning |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
 def tutorial(source: Path) -> str:
     """A notebook's source as a page, without its pictures."""
     import jupytext
@@ -148,6 +161,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     pages = {f"reference/{room}.md": reference(room) for room in ROOMS}
     pages |= {"gallery/cells.md": cells_gallery(), "gallery/tasks.md": tasks_gallery()}
+    pages["gallery/fields.md"] = fields_page()
     for source in SOURCES:
         pages[f"tutorials/{source.stem}.md"] = tutorial(source)
     for page, source in (("results.md", "RESULTS.md"), ("log.md", "LOG.md")):

@@ -488,3 +488,8 @@ def test_schedules_are_pure_and_scale_with_the_rate(schedule):
 def test_schedules_that_cannot_do_anything_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         rate(0, **options)
+
+
+def test_adamw_is_named_by_its_parts():
+    with pytest.raises(UserError, match="optim.name=adam and objective.penalty=decoupled"):
+        optim.build({"w": jnp.ones(2)}, name="adamw")
