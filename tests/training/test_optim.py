@@ -491,5 +491,5 @@ def test_schedules_that_cannot_do_anything_are_refused(options, message):
 
 
 def test_adamw_is_named_by_its_parts():
-    with pytest.raises(UserError, match="optim.name=adam and objective.penalty=decoupled"):
+    with pytest.raises(UserError, match=r"optim\.name=adam and objective\.penalty=decoupled"):
         optim.build({"w": jnp.ones(2)}, name="adamw")

@@ -142,9 +142,7 @@ def build(
         if not 0 <= value < 1:
             raise UserError(f"optim.{field} is {value}: it must be at least 0 and less than 1")
     if name == "adamw":
-        raise UserError(
-            "optim.name='adamw' is Adam here: set optim.name=adam and objective.penalty=decoupled"
-        )
+        raise UserError("optim.name='adamw': set optim.name=adam and objective.penalty=decoupled")
     rule = lookup(RULES, name, "optim.name")(momentum, beta1, beta2, eps)
     free = trainable(params)
     chosen = penalised(params, penalty_mask)
