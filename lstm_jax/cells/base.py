@@ -66,3 +66,7 @@ class Cell(NamedTuple):
     wrappers: tuple[str, ...] = ()
     finish: Callable[[Params, Array], Array] = _as_it_is
     affine: Callable[[Params, Tree], tuple[Carry, Carry]] | None = None
+
+    def __repr__(self) -> str:
+        """The name, H and the wrappers: `<cell lstm, H = 256, weight_drop>`."""
+        return f"<cell {', '.join([self.name, f'H = {self.output_dim}', *self.wrappers])}>"

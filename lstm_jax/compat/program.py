@@ -142,6 +142,7 @@ class Program:
     ):
         self.header, self.names, self.vocabulary = header, list(calls), vocabulary
         self._calls, self._params, self._carry = calls, params, carry
+        self._path: str | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Program":
@@ -181,7 +182,15 @@ class Program:
                     f"{path}: the program {name!r}, written by jax {header['versions']['jax']}, cannot be "
                     f"read by jax {jax.__version__} ({str(error).splitlines()[0]}): use that version or later"
                 ) from error
-        return cls(header, calls, params, carry, vocabulary)
+        program = cls(header, calls, params, carry, vocabulary)
+        program._path = os.path.abspath(path)
+        return program
+
+    def __reduce__(self) -> tuple:
+        """Pickles the path of the file: another process reads it there."""
+        if self._path is None:
+            raise TypeError("a Program can be pickled where it was made by Program.load")
+        return type(self).load, (self._path,)
 
     def first_carry(self, batch: int) -> dict[str, jax.Array]:
         """The carry before the first step of `batch` sequences, by name, each [B, ...]."""
@@ -201,7 +210,8 @@ class Program:
           logits [B, O] or [T, B, O] float32, and the carry after the last step.
 
         Raises:
-          UserError: no such program, or an array of another shape or dtype; the message has both.
+          UserError: no such program, an array of another shape or dtype (the message has both), or a token
+            that the vocabulary does not have.
         """
         if name not in self._calls:
             raise UserError(f"there is no program {name!r} in this file: it has {', '.join(self.names)}")
@@ -211,6 +221,14 @@ class Program:
             inputs = inputs.astype(dtype)
         sizes: dict[str, int] = {}
         _check("inputs", inputs, [dtype, *shape], sizes)
+        concrete = not isinstance(inputs, jax.core.Tracer)
+        if self.vocabulary is not None and inputs.dtype.kind == "i" and concrete:
+            least, most = int(inputs.min()), int(inputs.max())
+            if least < 0 or most >= len(self.vocabulary):
+                wrong = least if least < 0 else most
+                raise UserError(
+                    f"token {wrong} is not in the vocabulary, which has 0 to {len(self.vocabulary) - 1}"
+                )
         if set(carry) != set(self.header["carry"]):
             raise UserError(f"the carry has {sorted(carry)}, and {sorted(self.header['carry'])} are needed")
         for leaf, entry in self.header["carry"].items():

@@ -107,7 +107,8 @@ def layers_from_torch(
     """Parameters of a cell, one dict a layer, from the state dict of a torch.nn.LSTM, GRU or RNN.
 
     Args:
-      state: name -> array; torch tensors on the CPU serve as they are.
+      state: name -> array or torch tensor, of any floating-point dtype, trainable or not; names may all begin
+        with "module.", as DataParallel writes them.
       input_dim: D of the first layer.
       hidden: H.
       layers: L.
@@ -130,7 +131,7 @@ def layers_from_torch(
         wanted[f"bias_ih_l{layer}"] = wanted[f"bias_hh_l{layer}"] = (gates * hidden,)
         if projected:
             wanted[f"weight_hr_l{layer}"] = (width, hidden)
-    leaves = fit(state, wanted, source or f"torch {module}")
+    leaves = fit(_arrays(state), wanted, source or f"torch {module}")
 
     def weights(layer: int) -> Weights:
         return Weights(
@@ -245,6 +246,7 @@ def model_from_torch(state: Mapping[str, Any], like: Params, source: str = "torc
     wanted = {"decoder.weight": (outputs, last), "decoder.bias": (outputs,)}
     if "embedding" in like:
         wanted = {"encoder.weight": tuple(like["embedding"].shape), **wanted}
+    state = _arrays(state)
     outer = {name: leaf for name, leaf in state.items() if not name.startswith("rnn.")}
     outer = fit(_with_both(outer, source) if tied else outer, wanted, source)
     layers = layers_from_torch(
@@ -261,6 +263,19 @@ def model_from_torch(state: Mapping[str, Any], like: Params, source: str = "torc
         head["w"] = np.ascontiguousarray(outer["decoder.weight"].T)
     params: dict[str, Any] = {"layers": layers, "head": head}
     return params | ({"embedding": outer["encoder.weight"]} if "embedding" in like else {})
+
+
+def _arrays(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state with tensors as float32 arrays, and without the prefix "module." where every name has it."""
+    shared = all(name.startswith("module.") for name in state)
+    return {
+        name.removeprefix("module.") if shared else name: (
+            leaf.detach().cpu().float().numpy()
+            if hasattr(leaf, "detach") and leaf.is_floating_point()
+            else leaf
+        )
+        for name, leaf in state.items()
+    }
 
 
 def _with_both(state: Mapping[str, Any], source: str) -> Mapping[str, Any]:

@@ -61,6 +61,10 @@ class Classifier:
 
         self._log_probabilities = log_probabilities
 
+    def __reduce__(self) -> tuple:
+        """Pickles the run's directory: another process reads it there."""
+        return type(self), (str(self.run.paths.root),)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """All labels, in the order of their classes."""
@@ -76,12 +80,16 @@ class Classifier:
         What goes with a text in one call changes its probabilities by rounding at most.
 
         Raises:
-          UserError: the run has no checkpoint yet, or it does not fit.
+          UserError: texts is no list of strings, or the run has no checkpoint yet, or it does not fit.
         """
         return [self._prediction(row) for row in self.log_probabilities(texts)]
 
     def log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """[N, O] float32, of each text and class. Raises as `predict`."""
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts or ()) or texts is None:
+            raise UserError(
+                f"texts must be a list of strings, not {type(texts).__name__}: for one text give [text]"
+            )
         read = [self.encoder.encode(text).tokens for text in texts]
         found = np.empty((len(read), len(self.labels)), np.float32)
         order = sorted(range(len(read)), key=lambda place: len(read[place]))

@@ -91,6 +91,7 @@ class LanguageModel:
       model, params, vocabulary: as trained.
       trims: the space at either end of a line is left out before it is read, as the corpus did; see `encode`.
       step: training step of the parameters, where known.
+      directory: of the run, where it was read from one.
     """
 
     model: Model
@@ -98,6 +99,15 @@ class LanguageModel:
     vocabulary: Vocabulary
     trims: bool = False
     step: int | None = None
+    directory: str | None = None
+
+    def __reduce__(self) -> tuple:
+        """Pickles the run's directory: another process reads it there."""
+        if self.directory is None:
+            raise TypeError("a LanguageModel can be pickled where it was read from a run's directory")
+        from lstm_jax.predict.loading import load  # which imports this module
+
+        return load, (self.directory,)
 
     def encode(self, text: str, what: str) -> tuple[list[str], np.ndarray]:
         """Splits a text into tokens as they are written, and their numbers [N] int32.

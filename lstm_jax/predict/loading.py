@@ -54,4 +54,5 @@ def model_of(run: Run) -> LanguageModel:
         vocabulary=run.vocabulary,
         trims=run.config["task"].get("corpus") == "ptb" and run.vocabulary.level == "char",
         step=run.step,
+        directory=str(run.paths.root),
     )

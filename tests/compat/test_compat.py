@@ -211,3 +211,42 @@ def test_the_adapter_asks_for_a_learned_first_carry():
     xs = jnp.zeros((B, T, D))
     with pytest.raises(UserError, match="'lstm' learns its initial carry 'start': pass initial_carry"):
         nn.RNN(LinenCell(learned)).init(jax.random.key(0), xs)
+
+
+def test_flax_s_own_form_of_the_carry_will_do():
+    """(c, h) as a plain tuple, in a linen cell, linen.RNN, an nnx cell and nnx.RNN."""
+    cell = cells.lstm(4)
+    xs, c, h = (
+        jax.random.normal(jax.random.key(n), shape) for n, shape in enumerate([(2, 5, 3), (2, 4), (2, 4)])
+    )
+    layer = nn.RNN(LinenCell(cell), return_carry=True)
+    params = layer.init(jax.random.key(9), xs)
+    own = layer.apply(params, xs, initial_carry=cells.LSTMCarry(c, h))
+    given = layer.apply(params, xs, initial_carry=(c, h))
+    for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(own), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert type(given[0]) is tuple
+    theirs = NnxCell(cell, 3, rngs=nnx.Rngs(0))
+    given = nnx.RNN(theirs)(xs, initial_carry=(c, h))
+    np.testing.assert_array_equal(given, nnx.RNN(theirs)(xs, initial_carry=cells.LSTMCarry(c, h)))
+    with pytest.raises(UserError, match=r"the carry of cell 'lstm' is \(c, h\), not 3 arrays"):
+        theirs((c, h, h), xs[:, 0])
+    with pytest.raises(UserError, match="a cell takes real numbers"):
+        theirs((c, h), xs[:, 0] + 1j)
+
+
+def test_tensors_of_any_kind_and_names_of_data_parallel():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.LSTM(3, 4)
+    plain = layers_from_torch(theirs.state_dict(), input_dim=3, hidden=4)
+    trainable = {f"module.{name}": leaf for name, leaf in theirs.named_parameters()}
+    jax.tree.map(np.testing.assert_array_equal, layers_from_torch(trainable, input_dim=3, hidden=4), plain)
+    half = {name: leaf.bfloat16() for name, leaf in theirs.state_dict().items()}
+    for a, b in zip(
+        jax.tree.leaves(layers_from_torch(half, input_dim=3, hidden=4)), jax.tree.leaves(plain), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_a_cell_says_what_it_is():
+    assert repr(cells.weight_drop(cells.lstm(8), 0.5)) == "<cell lstm, H = 8, weight_drop>"

@@ -1,6 +1,7 @@
 """Exported programs: equal to the model at any batch and length, read by jax alone, misfits refused."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -238,3 +239,17 @@ def test_exporting_refuses_what_it_cannot():
             export.export_model(model, params, TOKENS, **options)
     with pytest.raises(UserError, match="backend 'loop' is for one platform"):
         export.export_model(model._replace(backend="loop"), params, TOKENS)
+
+
+def test_a_token_that_there_is_not_is_refused(lstm):
+    _, loaded, *_ = lstm
+    for wrong in (len(loaded.vocabulary), 10**6, -1):
+        with pytest.raises(UserError, match=f"token {wrong} is not in the vocabulary"):
+            loaded.call("step", np.array([wrong], np.int32), loaded.first_carry(1))
+
+
+def test_a_program_is_pickled_by_its_file(lstm):
+    path, loaded, *_ = lstm
+    back = pickle.loads(pickle.dumps(Program.load(path)))
+    given = ("step", np.array([1], np.int32), loaded.first_carry(1))
+    np.testing.assert_array_equal(back.call(*given)[0], loaded.call(*given)[0])

@@ -1,6 +1,7 @@
 """Whole models by safetensors: what PyTorch computes with them, what comes back, what is refused."""
 
 import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import write_label_run
+from tiny_runs import write_label_run, write_text_run
 
 from configs import base, quickstart
-from lstm_jax import models, tasks
+from lstm_jax import models, predict, tasks
 from lstm_jax.compat.safetensors import params_from_file, read_weights, write_params, write_weights
 from lstm_jax.corpora import Encoder, Vocabulary
 from lstm_jax.predict import Classifier, Run, text_encoding, weights_io
@@ -414,3 +415,11 @@ def test_a_link_stands_for_what_it_names(labelled, tmp_path):
         same(weights_io.run_from_weights(path, tmp_path / "link").params, Run(labelled).params)
         assert (tmp_path / name / "config.json").is_file() and (tmp_path / "link").is_symlink()
         (tmp_path / "link").unlink()
+
+
+def test_a_language_model_is_pickled_by_its_directory(tmp_path):
+    found = predict.load(write_text_run(tmp_path))
+    back = pickle.loads(pickle.dumps(found))
+    assert back.generate("the", 5, seed=1) == found.generate("the", 5, seed=1)
+    with pytest.raises(TypeError, match="read from a run's directory"):
+        pickle.dumps(predict.LanguageModel(found.model, found.params, found.vocabulary))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pickle
 import shutil
 import signal
 from collections import Counter
@@ -674,3 +675,12 @@ def test_any_model_can_be_trained_on_it():
 
     one, two = both(params, jax.tree.map(jnp.asarray, batch))
     np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_a_classifier_takes_a_list_of_strings_and_is_pickled_by_its_directory(whole):
+    found = Classifier(whole)
+    for wrong in ("a w1 b", None, [None], [b"a"]):
+        with pytest.raises(UserError, match="texts must be a list of strings"):
+            found.predict(wrong)
+    back = pickle.loads(pickle.dumps(found))
+    assert back.predict(["a w1 b"]) == found.predict(["a w1 b"])
