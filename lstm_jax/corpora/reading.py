@@ -45,21 +45,35 @@ def read_text(path: Path) -> str:
     r"""A UTF-8 file as a string: line breaks as "\n", one at the end, no byte order mark.
 
     Raises:
-      UserError: unreadable, not UTF-8 (with the offset of the first wrong byte), or nothing in it.
+      UserError: unreadable, not UTF-8 (with the offset of the first wrong byte), with NULs, or empty.
     """
     try:
-        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+        data = path.read_bytes()
+        text = data.decode("utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
+        raise UserError(_not_utf8(path, data, error)) from error
+    if "\0" in text:
         raise UserError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start} "
-            f"({error.reason}); convert it, e.g. with iconv -t UTF-8"
-        ) from error
+            f"{path} has a NUL character at {text.index(chr(0))}, which no text has; UTF-16 has: convert it "
+            f"with iconv -f UTF-16LE -t UTF-8 {path.name}"
+        )
     if not text.strip():
         raise UserError(f"{path} is empty: every split needs at least one token")
     text = text.replace("\r\n", "\n")
     return text if text.endswith("\n") else text + "\n"
+
+
+def _not_utf8(path: Path, data: bytes, error: UnicodeDecodeError) -> str:
+    """One line on what the file is instead, and how to convert it."""
+    if data.startswith(b"\x1f\x8b"):
+        return f"{path} is compressed by gzip: unpack it with gunzip, and give the text"
+    encoding = "UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"
+    return (
+        f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start} ({error.reason}); "
+        f"convert it, e.g. with iconv -f {encoding} -t UTF-8 {path.name}"
+    )
 
 
 def read_json(text: str) -> Any:

@@ -33,14 +33,19 @@ UNK = "<unk>"
 FORMAT = "lstm_jax vocabulary 1"
 
 
+_OWN_END = re.compile(rf"[ \t]*{EOS}[ \t]*(?=\n)")
+"""The end of a line that a tokenised text has written out already: it is the line break, not a second end."""
+
+
 def _whitespace(text: str) -> list[str]:
+    text = _OWN_END.sub("", text)
     return text.replace("\n", f" {EOS} ").split()
 
 
 def _punctuation(text: str) -> list[str]:
     # Words, runs of one sign ("==", "..."), and the two reserved tokens, so that decoded text splits alike.
     pattern = rf"\n|{EOS}|{UNK}|\w+|([^\w\s])\1*"
-    return [EOS if m[0] == "\n" else m[0] for m in re.finditer(pattern, text)]
+    return [EOS if m[0] == "\n" else m[0] for m in re.finditer(pattern, _OWN_END.sub("", text))]
 
 
 SPLITTERS: dict[str, Callable[[str], Sequence[str]]] = {

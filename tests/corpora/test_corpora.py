@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import itertools
 import math
@@ -23,6 +24,7 @@ from lstm_jax.corpora import (
 )
 from lstm_jax.corpora.baselines import bigram_nats, unigram_nats
 from lstm_jax.corpora.penn_treebank import checksums
+from lstm_jax.corpora.reading import read_text
 from lstm_jax.corpora.vocabulary import SPLITTERS, build_vocabulary
 from lstm_jax.support.errors import UserError
 
@@ -513,3 +515,27 @@ def test_ptb_counts_and_perplexities():
         "test": 442423,
     }
     assert len(characters.vocabulary) == 50
+
+
+def test_a_line_that_ends_in_eos_has_one_end():
+    plain, written = "the cat\na dog\n", "the cat <eos>\na dog <eos> \n"
+    for splitter in ("whitespace", "punctuation"):
+        tokens = [list(SPLITTERS[splitter](text)) for text in (plain, written)]
+        assert tokens[0] == tokens[1]
+
+
+NOT_TEXT = {
+    "gzip": (gzip.compress(b"a b"), "compressed by gzip: unpack it with gunzip"),
+    "utf16": ("a b".encode("utf-16"), "iconv -f UTF-16 -t UTF-8 x.txt"),
+    "latin1": ("caf\u00e9".encode("latin-1"), "iconv -f LATIN1 -t UTF-8 x.txt"),
+    "utf16le": ("a b".encode("utf-16-le"), "has a NUL character at 1"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TEXT)
+def test_what_is_no_utf8_text_is_named(kind, tmp_path):
+    data, message = NOT_TEXT[kind]
+    (tmp_path / "x.txt").write_bytes(data)
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        read_text(tmp_path / "x.txt")
+    assert "\n" not in str(raised.value)
