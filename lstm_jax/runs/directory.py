@@ -243,6 +243,12 @@ class RunDirectory(RunPaths):
         check()
         if different:
             _log.info("resuming with changed fields: %s", ", ".join(different))
+            if "train.epochs" in different and plain.get("optim", {}).get("schedule") == "cosine":
+                _log.warning(
+                    "the cosine schedule now ends at epoch %s: the rate from here on, and so the result, are "
+                    "not those of a run that had train.epochs=%s from the start",
+                    *[plain["train"]["epochs"]] * 2,
+                )
             write_json(self.config, plain)
         return True
 

@@ -101,3 +101,15 @@ def test_a_directory_with_files_of_something_else_is_not_overwritten(tmp_path):
 def test_an_interruption_can_be_pickled():
     back = pickle.loads(pickle.dumps(Interrupted(15, "stopped")))
     assert back.signum == 15 and str(back) == "stopped"
+
+
+def test_a_cosine_schedule_that_grows_is_warned_of(tmp_path, caplog):
+    config = changed("optim.schedule", "cosine")
+    longer = changed("optim.schedule", "cosine")
+    longer["train"]["epochs"] += 1
+    with RunDirectory(tmp_path) as directory, caplog.at_level(logging.WARNING):
+        directory.guard(config)
+        directory.guard(config)
+        assert "cosine" not in caplog.text
+        directory.guard(longer)
+    assert f"now ends at epoch {longer['train']['epochs']}" in caplog.text
