@@ -9,7 +9,8 @@ SGD at rate 30 on the mean loss, clipped at 0.25, weight decay 1.2e-6 added to t
 averaging once validation has been non-monotone over 5 evaluations; window 70 (or 35, one time in 20) with
 standard deviation 5, the rate scaled by its length; emb 400 tied, layers 1150, 1150, 400.
 Differences: one bias per gate where PyTorch has two (24,210,800 parameters for 24,221,600, and half the
-effective rate on the biases); evaluation scores every token with one carry.
+effective rate on the biases); evaluation scores every token with one carry; after the
+switch to ASGD the authors scale the rate by the length of the window before, here by that of the window.
 """
 
 from ml_collections import ConfigDict

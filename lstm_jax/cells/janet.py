@@ -33,6 +33,7 @@ def janet(
     "The unreasonable effectiveness of the forget gate", section 3: half of the LSTM's parameters. beta > 0
     lets in more than is forgotten; their recommended value is 1. Gates f (that is s), g. The forget bias
     fills the row of f, row 0; there is no row of an input gate, so that chrono is b_f alone, as in the paper.
+    (The authors' code draws it from log U(1, T_max), the paper and `chrono` up to T_max - 1.)
     In the trace, f = sigmoid(s) and i = 1 - sigmoid(s - beta).
 
     Args:

@@ -36,7 +36,8 @@ def mogrifier(
 
     Round 1: x <- 2 sigmoid(h Q_1 + b) x; round 2: h <- 2 sigmoid(x R_1 + b) h; round 3 is x's again, with
     Q_2; and so on. Melis 2020, eq. 1 and 2, with the biases, 0 at the start, of the authors' code. rounds = 0
-    is `lstm`.
+    is `lstm`. The authors' recipe also caps the input gate, i <- min(i, 1 - f), as `capped_lstm` does;
+    this cell does not.
 
     Leaves beside the LSTM's: w_q [N, H, D] and b_q [N, D] for the N rounds of x, w_r [M, D, H] and b_r [M, H]
     for the M rounds of h; with a rank K, w_q [N, H, K] and w_q_up [N, K, D], and w_r alike. The input meets

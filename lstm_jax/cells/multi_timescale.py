@@ -36,7 +36,8 @@ def multi_timescale(
     not touch. By the paper's recipe half of the first layer's units have T = 3 and half T = 4 tokens; the
     second layer's T are drawn from an inverse gamma distribution, whose tail makes the decay over all units
     a power law; further layers are free: their bias starts as `init` draws it, and trains. A single layer
-    has the second's. (The paper takes quantiles of the inverse gamma; here T is drawn.)
+    has the second's. (The paper takes quantiles of the inverse gamma; here T is drawn. The
+    authors' code freezes all bias rows of the first two layers; here those of i and f alone are fixed.)
 
     Args:
       hidden: H.

@@ -66,6 +66,8 @@ def plastic(
     Hebb' = (1 - eta) Hebb + eta y_prev^T y. Rule "oja" (equation 3) is bounded without forgetting:
     Hebb'_ij = Hebb_ij + eta y_j (y_prev_i - y_j Hebb_ij). The leaves `eta` (one number) and `alpha` [H, H]
     are trained with w; Hebb is 0 at the start of a sequence and is what the sequence taught. Trace empty.
+    Here alpha starts at U(0, alpha); the paper's experiments on patterns and images draw it from a normal
+    distribution of standard deviation 0.01, of both signs.
 
     The plastic product is a matmul of the carry with itself: `update` is not pointwise. The backward keeps
     [T, B, H, H] numbers; `remat_chunk` of the model keeps fewer.

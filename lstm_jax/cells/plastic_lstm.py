@@ -51,7 +51,8 @@ def plastic_lstm(
     the one before the step, g the one of the step. Modulation "none": eta is one trained number. "state": the
     network decides when to learn, eta_t = eta + fan_out tanh(h' w_m + b_m) with h' the new h, a number a
     sequence fanned out to the units by the trained eta [H] and fan_out [H]. alpha = 0 is the LSTM. (The
-    authors also divide alpha's gradient by H; here its learning rate is that of the rest.)
+    authors divide alpha's gradient by H where there is one alpha a neuron or one in all, and not for the full
+    matrix, which is the form here.)
 
     The forget bias fills row 1, as in `lstm`. `update` is not pointwise. The backward keeps [T, B, H, H]
     numbers; `remat_chunk` of the model keeps fewer.

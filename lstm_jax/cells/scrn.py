@@ -41,6 +41,9 @@ def scrn(
     [S, 1, H] is P, and with `alpha_trainable` the `alpha_logit` [S], alpha = sigmoid(alpha_logit) (section
     4.1, where it begins near alpha for every unit).
 
+    The authors' code differs from the paper: its h reads the context of the step before, and the context
+    starts at 0.1. Here h reads the new context, and the context starts at 0, as the paper has it.
+
     s' P is linear in s, so it is part of the recurrent product, and its input part (1 - alpha) x B P of the
     input projection. `update` is not pointwise only in that y puts two widths side by side. The trace
     has s and, as `f`, alpha, each [B, S].

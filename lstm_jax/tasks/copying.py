@@ -74,7 +74,7 @@ def variable_copying(*, length: int = 30, symbols: int = 8, items: int = 10) -> 
 
     As `copying`, with another wait for each sequence, so that counting steps does not help: when to speak
     only the delimiter tells. The sequence ends with its last symbol. Scored are the steps at which a symbol
-    is asked for; O = symbols.
+    is asked for alone, where Tallec & Ollivier score the blanks too: their losses are lower; O = symbols.
 
     Chance: ln(symbols) nats and 1/symbols right. Solved: 99 % right.
 

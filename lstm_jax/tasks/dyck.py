@@ -30,7 +30,8 @@ def dyck(*, length: int = 20, kinds: int = 2, depth: int = 3) -> Generator:
     T = length. Metrics:
       nats, accuracy: of the bracket that comes.
       closing: over the steps at which a bracket closes, the share in which the right kind has more than 0.8
-        of the probability of all closing ones.
+        of the probability of all closing ones. Hewitt et al. ask it at every step with an open bracket, and
+        report it by the distance to that bracket; their figures are not comparable.
     Chance: with q_t the share of strings whose step t opens, the kinds being uniform, the mean over t of
     H(q_t) + ln k nats and of max(q_t, 1 - q_t) / k right; no kind of closing bracket is ever sure.
     Solved: 99 % of the closing brackets.

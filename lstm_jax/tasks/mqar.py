@@ -29,6 +29,9 @@ def mqar(
     Chance: by symmetry each value is equally likely at every query: ln(vocab/2) nats, 2/vocab right; who
     guesses one of the context's values is right once in `pairs`. Solved: 99 % right.
 
+    Zoology's softmax is over all V tokens, keys too, and its filler is drawn from all of them; here the
+    classes are the values, and `noise` draws values. Losses are not comparable.
+
     Args:
       length: T.
       pairs: K; 4 K <= length.
