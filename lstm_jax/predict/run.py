@@ -101,6 +101,8 @@ class Run:
             sizes["facts"] = task.facts
         # The scan backend runs everywhere, serves every option and has the gates, whatever trained the run;
         # step by step, so that any length can be exported.
+        if "model" not in self.config:
+            raise UserError(f"{self.paths.config} has no section 'model': put back a copy of the file")
         section = {**self.config["model"], "backend": "scan", "remat_chunk": 0, "scan_unroll": 1}
         try:
             return models.make_model(**sizes, **section)

@@ -16,7 +16,7 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from lstm_jax.support.errors import DirectoryInUse, UserError
 
 __all__ = [
     "MAY_CHANGE",
+    "SECTIONS",
     "RunDirectory",
     "RunPaths",
     "config_differences",
     "flat_config",
+    "read_object",
     "set_field",
     "write_json",
 ]
@@ -42,6 +44,8 @@ MAY_CHANGE = (
 )
 """Fields, as regular expressions, that may differ between the start of a run and its resume."""
 
+SECTIONS = ("task", "model", "objective", "optim", "train", "evaluate")
+"""The sections of a config."""
 _ABSENT = object()
 _NOT_THERE = "(absent)"
 
@@ -71,6 +75,37 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def read_object(path: str | os.PathLike[str], sections: Sequence[str], remedy: str) -> dict[str, Any]:
+    """Returns the JSON object in a file that `write_json` wrote, its shape checked.
+
+    Args:
+      path: of the file.
+      sections: keys whose values are objects, where they are there.
+      remedy: what to do about a file that is damaged, for the message.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      UserError: it cannot be read, is not JSON, or holds something else than an object.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds {_kind(value)} where an object is expected: {remedy}")
+    for key in sections:
+        if not isinstance(value.get(key, {}), dict):
+            raise UserError(f"{path}: {key!r} is {_kind(value[key])} where an object is expected: {remedy}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "text", bool: "true or false", type(None): "null", dict: "an object"}
+    return kinds.get(type(value), "a number")
 
 
 def flat_config(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -135,15 +170,11 @@ class RunPaths:
           UserError: there is no run here, or its config cannot be read.
         """
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
+            return read_object(self.config, SECTIONS, "put back a copy, or choose another workdir")
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.root} is not the directory of a run (it has no config.json): "
                 "give the workdir that a training run was started with"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.config} cannot be read ({error}): put back a copy, or choose another workdir"
             ) from error
 
     def has_checkpoints(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_jax.runs.directory import RunPaths, write_json
+from lstm_jax.runs.directory import RunPaths, read_object, write_json
 from lstm_jax.support.errors import UserError
 
 __all__ = ["Recorder", "read_metrics", "read_result", "write_result"]
@@ -222,8 +222,8 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     path = RunPaths(path).result if path.is_dir() else path
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, ("figures", "chance", "facts", "config"), "train again to write it anew")
     except FileNotFoundError as error:
-        raise UserError(f"there is no {path}: the run has not finished; start it again to go on") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): train again to write it anew") from error
+        raise UserError(
+            f"there is no {path}: the run has not finished; start it again to resume it"
+        ) from error

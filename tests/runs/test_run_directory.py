@@ -11,6 +11,7 @@ import pytest
 
 from lstm_jax.runs import directory
 from lstm_jax.runs.directory import RunDirectory, RunPaths, config_differences, write_json
+from lstm_jax.runs.metrics import read_result
 from lstm_jax.support.errors import UserError
 
 CONFIG = {
@@ -222,3 +223,28 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path, monkeypatch):
     write_json(path, "first")
     assert json.loads(path.read_text()) == "first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+DAMAGED = {
+    "[]": "holds a list where an object is expected",
+    "null": "holds null where an object is expected",
+    "3": "holds a number where an object is expected",
+    "[" * 100_000: "cannot be read",
+    '{"task": []}': "'task' is a list where an object is expected",
+    '{"model": null}': "'model' is null where an object is expected",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=list(DAMAGED.values()))
+def test_a_config_of_another_kind_is_one_line(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=DAMAGED[text]) as raised:
+        RunPaths(tmp_path).read_config()
+    assert str(tmp_path / "config.json") in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_result_of_another_kind_is_one_line(tmp_path):
+    for text, message in (("[]", "holds a list"), ('{"figures": 3}', "'figures' is a number")):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_result(tmp_path)
