@@ -12,6 +12,7 @@ COMMANDS = {
     "memory": ("memory", "train any cell on a task that measures memory"),
     "classify": ("classify", "train a classifier of labelled texts"),
     "sweep": ("sweep", "train many variants over seeds and compare them"),
+    "atlas": ("atlas", "map cells against tasks"),
     "search": ("search", "search hyperparameters with optuna"),
     "report": ("report", "write a sweep as one page that opens offline"),
     "analyze": ("analyze", "analyze a trained run: gates, time scales, context, lags"),

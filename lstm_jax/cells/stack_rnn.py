@@ -56,7 +56,7 @@ class Stacks:
 
     def read(self, params: Params, memory: Array, dtype: Any) -> Array:
         """What the tops of memory [B, N, S, W] add to the sums: [B, G, H]."""
-        return product(memory[:, :, 0].reshape(len(memory), -1).astype(dtype), params["w_h_top"])
+        return product(memory[:, :, 0].reshape(memory.shape[0], -1).astype(dtype), params["w_h_top"])
 
     def step(self, params: Params, memory: Array, h: Array) -> Array:
         """The stacks after what the new h does to them."""

@@ -95,7 +95,9 @@ def square(hidden):
 # The options make the associative part as strong as the rest: a thousandth of it would pass unseen.
 FACTS = {
     "fast_weights": Facts(
-        carry={"a": square}, cases={"3 inner tanh": dict(inner=3, activation="tanh", eta=0.2)}
+        constants=("w_h",),
+        carry={"a": square},
+        cases={"3 inner tanh": dict(inner=3, activation="tanh", eta=0.2)},
     ),
     "plastic": Facts(
         options=dict(eta=0.3, alpha=0.5), carry={"hebb": square}, cases={"oja": dict(rule="oja")}
