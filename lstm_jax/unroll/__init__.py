@@ -70,7 +70,7 @@ def choose(
     wanted: dict[str, Any] = dict(lengths=lengths, resets=resets, trace=trace, chunk=chunk, vmapped=vmapped)
     wanted["platform"] = platform_name() if platform is None else platform
     if backend == "auto":
-        # Never cudnn: slower than the scan on the GPU where both were measured (experiments/RESULTS.md).
+        # Never cudnn: it is refused until a GPU confirms it, and was behind fused (experiments/RESULTS.md).
         # Never newton: behind the scan on a CPU (docs/parallel_in_time.md), and not measured on a GPU.
         reason = BACKENDS["fused"].supports(cell, **wanted) or fused.unconfirmed()
         if reason is None:
